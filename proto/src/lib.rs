@@ -1,0 +1,1 @@
+//! Proto: the language that managers, workers and users share. Knows nobody.

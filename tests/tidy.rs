@@ -1,0 +1,1 @@
+//! Style is a test too.

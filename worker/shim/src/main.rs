@@ -1,0 +1,3 @@
+//! The supervisor beside each container.
+
+fn main() {}
