@@ -1,0 +1,132 @@
+//! A machine in the cluster.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+
+use crate::ids::{NodeId, RaftId};
+use crate::resources::Resources;
+use crate::time::{ClusterTime, WallTime};
+
+/// A node as the cluster keeps it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Node {
+    /// Random, never used again; also the CN of its certificate.
+    pub id: NodeId,
+    /// Log index of the last change.
+    pub version: u64,
+    /// When it joined.
+    pub created: WallTime,
+    /// What the user wants of it.
+    pub spec: NodeSpec,
+    /// What it says of itself.
+    pub description: NodeDescription,
+    /// Where other nodes reach it: control and data path.
+    pub address: IpAddr,
+    /// Whether it is there.
+    pub status: NodeStatus,
+    /// Small number, unique in the cluster and given again only after removal: part of gateway MAC addresses.
+    pub number: u16,
+    /// Set while it is a member of the Raft group.
+    pub manager: Option<ManagerStatus>,
+}
+
+/// What the user wants of a node.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NodeSpec {
+    /// The user's labels.
+    pub labels: BTreeMap<String, String>,
+    /// What it is to be. The role is what is said here; a certificate's OU is only a claim.
+    pub role: Role,
+    /// Whether it gets tasks.
+    pub availability: Availability,
+}
+
+/// What a node is in the cluster.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Role {
+    /// Runs tasks.
+    Worker,
+    /// Runs tasks and takes part in decisions.
+    Manager,
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Worker => "worker",
+            Self::Manager => "manager",
+        })
+    }
+}
+
+/// Whether a node gets tasks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Availability {
+    /// It gets new tasks.
+    Active,
+    /// It keeps what it has and gets no new task.
+    Pause,
+    /// Its tasks go elsewhere and it gets no new task.
+    Drain,
+}
+
+/// What a node says of itself when its session opens.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct NodeDescription {
+    /// Host name.
+    pub hostname: String,
+    /// Operating system, such as `linux`.
+    pub os: String,
+    /// Architecture as Go names it, such as `x86_64`.
+    pub arch: String,
+    /// What it has.
+    pub resources: Resources,
+    /// Version of skep.
+    pub engine: String,
+    /// Labels of its configuration file.
+    pub labels: BTreeMap<String, String>,
+    /// Address ranges its routes use: no pool may overlap them.
+    pub routes: Vec<ipnet::Ipv4Net>,
+}
+
+/// Whether a node is there.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NodeStatus {
+    /// Up or down.
+    pub state: NodeState,
+    /// Since when.
+    pub since: ClusterTime,
+    /// Why, for a person.
+    pub message: String,
+}
+
+/// Whether a node is there. Only turns are proposed, never a heartbeat.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NodeState {
+    /// It joined and has not opened a session yet.
+    Unknown,
+    /// Its session is open, or was until less than the deadline ago.
+    Up,
+    /// It was silent for longer than the deadline, or left.
+    Down,
+}
+
+impl fmt::Display for NodeState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unknown => "unknown",
+            Self::Up => "ready",
+            Self::Down => "down",
+        })
+    }
+}
+
+/// A node's place in the Raft group.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ManagerStatus {
+    /// Its number there.
+    pub raft: RaftId,
+    /// Where its managers' door listens.
+    pub address: SocketAddr,
+}
