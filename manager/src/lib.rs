@@ -4,4 +4,5 @@
 //! rooms carry entries to them and answers away. The manager never runs a container and never imports the
 //! worker: they meet on the wire.
 
+pub mod raft;
 pub mod state;
