@@ -9,7 +9,6 @@
 pub mod assignment;
 pub mod cluster;
 pub mod constraint;
-pub mod difference;
 pub mod ids;
 pub mod image;
 pub mod network;
@@ -21,4 +20,3 @@ pub mod task;
 pub mod time;
 pub mod validate;
 pub mod view;
-pub mod wire;
