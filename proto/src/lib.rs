@@ -9,6 +9,7 @@
 pub mod assignment;
 pub mod cluster;
 pub mod constraint;
+pub mod difference;
 pub mod ids;
 pub mod image;
 pub mod network;
@@ -20,3 +21,4 @@ pub mod task;
 pub mod time;
 pub mod validate;
 pub mod view;
+pub mod wire;

@@ -1,0 +1,306 @@
+//! Writes tasks and guards the ladder. Pure.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use skep_proto::ids::{NodeId, TaskId};
+use skep_proto::node::{Availability, NodeState};
+use skep_proto::spec::TaskSpec;
+use skep_proto::task::{Task, TaskState, TaskStatus};
+
+use super::check_version;
+use crate::state::{FAILURES_KEPT, Holder, Mark, Misfit, RESTARTS_KEPT, Restarts, State, Times};
+
+impl State {
+    pub(super) fn put_task(&mut self, task: &Arc<Task>) -> Result<(), Misfit> {
+        let old = self.tasks.get(&task.id).cloned();
+        check_version(
+            || name(task.id),
+            task.version,
+            old.as_ref().map(|old| old.version),
+        )?;
+        let Some(spec) = self.template(task.service, task.template).cloned() else {
+            return Err(Misfit::Missing {
+                object: format!("the service or spec of task {}", task.id),
+            });
+        };
+        match old.as_deref() {
+            Some(old) => check_climb(old, task)?,
+            None => self.check_slot(task)?,
+        }
+        for at in &task.attachments {
+            self.check_address(at.network, at.address, Some(Holder::Task(task.id)))?;
+        }
+        if let Some(node) = task
+            .node
+            .filter(|_| old.as_ref().is_none_or(|old| old.node.is_none()))
+        {
+            self.check_room(node, &spec)?;
+        }
+        if old.is_none() && task.start_at.is_some() {
+            self.note_restart(task);
+        }
+        self.replace_task(old.as_ref(), Task::clone(task));
+        Ok(())
+    }
+
+    /// A slot has one task that is to run.
+    fn check_slot(&self, task: &Task) -> Result<(), Misfit> {
+        let wanted = |task: &Task| task.desired <= TaskState::Running;
+        let mut others = self.tasks_in(task.service, task.slot);
+        if wanted(task) && others.any(|other| wanted(other)) {
+            return Err(Misfit::SlotTaken {
+                slot: task.slot.to_string(),
+            });
+        }
+        Ok(())
+    }
+
+    /// A task is given only to a node that is up, active and has room.
+    fn check_room(&self, id: NodeId, spec: &TaskSpec) -> Result<(), Misfit> {
+        let refuses = |reason| Err(Misfit::NodeRefuses { node: id, reason });
+        let Some(node) = self.nodes.get(&id) else {
+            return refuses("it does not exist");
+        };
+        if node.status.state != NodeState::Up {
+            return refuses("it is not up");
+        }
+        if node.spec.availability != Availability::Active {
+            return refuses("it is not active");
+        }
+        let free = node.description.resources.less(self.load_of(id).reserved);
+        if !free.holds(spec.reservations) {
+            return refuses("it has not enough room");
+        }
+        Ok(())
+    }
+
+    pub(super) fn set_desired(&mut self, id: TaskId, desired: TaskState) -> Result<(), Misfit> {
+        let old = self.found(id)?;
+        if desired < old.desired {
+            return Err(Misfit::Backwards {
+                task: id,
+                from: old.desired,
+                to: desired,
+            });
+        }
+        let mut task = Task::clone(&old);
+        task.desired = desired;
+        self.replace_task(Some(&old), task);
+        Ok(())
+    }
+
+    pub(super) fn observe(&mut self, id: TaskId, status: &TaskStatus) -> Result<(), Misfit> {
+        let old = self.found(id)?;
+        if status.state < old.status.state || status.state == TaskState::Remove {
+            return Err(Misfit::Backwards {
+                task: id,
+                from: old.status.state,
+                to: status.state,
+            });
+        }
+        if old.status == *status {
+            return Ok(());
+        }
+        let mut task = Task::clone(&old);
+        task.status = status.clone();
+        self.replace_task(Some(&old), task);
+        Ok(())
+    }
+
+    pub(super) fn drained(&mut self, id: TaskId) -> Result<(), Misfit> {
+        let old = self.found(id)?;
+        if old.desired <= TaskState::Running {
+            return Err(Misfit::NotEnded {
+                task: id,
+                state: old.status.state,
+            });
+        }
+        let times = Times {
+            drained: true,
+            ..self.times(id)
+        };
+        self.write_task(&old, Task::clone(&old), times);
+        Ok(())
+    }
+
+    pub(super) fn release(&mut self, id: TaskId) -> Result<(), Misfit> {
+        let old = self.found(id)?;
+        if !old.status.state.ended() {
+            return Err(Misfit::NotEnded {
+                task: id,
+                state: old.status.state,
+            });
+        }
+        let mut task = Task::clone(&old);
+        task.attachments.clear();
+        self.replace_task(Some(&old), task);
+        Ok(())
+    }
+
+    pub(super) fn delete_task(&mut self, id: TaskId, version: u64) -> Result<(), Misfit> {
+        let old = self.found(id)?;
+        check_version(|| name(id), version, Some(old.version))?;
+        if old.node.is_some() && !old.status.state.ended() {
+            return Err(Misfit::NotEnded {
+                task: id,
+                state: old.status.state,
+            });
+        }
+        self.index_task(id, None);
+        self.touch_endpoints(Some(&old), None);
+        if self.tasks_in(old.service, old.slot).next().is_none() {
+            self.restarts.remove(&(old.service, old.slot));
+        }
+        self.mark(Mark::Slot(old.service, old.slot));
+        Ok(())
+    }
+
+    fn found(&self, id: TaskId) -> Result<Arc<Task>, Misfit> {
+        let found = self.tasks.get(&id).cloned();
+        found.ok_or_else(|| Misfit::Missing { object: name(id) })
+    }
+
+    fn replace_task(&mut self, old: Option<&Arc<Task>>, task: Task) {
+        let mut times = self.times(task.id);
+        let now = self.meta.time;
+        if task.desired > TaskState::Running && times.stopping.is_none() {
+            times.stopping = Some(now);
+            let node = task.node.and_then(|id| self.nodes.get(&id));
+            times.lost = node.is_some_and(|node| node.status.state == NodeState::Down);
+        }
+        if task.status.state.ended() && times.ended.is_none() {
+            times.ended = Some(now);
+            if matches!(task.status.state, TaskState::Failed | TaskState::Rejected) {
+                self.note_failure(&task);
+            }
+        }
+        for at in &task.attachments {
+            if old.is_none_or(|old| !old.attachments.contains(at)) {
+                self.note_given(at.network, at.address);
+            }
+        }
+        match old {
+            Some(old) => self.write_task(&old.clone(), task, times),
+            None => self.write_new(task, times),
+        }
+    }
+
+    fn write_new(&mut self, mut task: Task, times: Times) {
+        task.version = self.meta.index;
+        self.mark(Mark::Slot(task.service, task.slot));
+        let task = Arc::new(task);
+        self.touch_endpoints(None, Some(&task));
+        self.index_task(task.id, Some((task, times)));
+    }
+
+    fn write_task(&mut self, old: &Task, mut task: Task, times: Times) {
+        task.version = self.meta.index;
+        self.mark(Mark::Slot(task.service, task.slot));
+        let task = Arc::new(task);
+        self.touch_endpoints(Some(old), Some(&task));
+        self.index_task(task.id, Some((task, times)));
+    }
+
+    /// The networks on which the task shows otherwise than before have a new revision.
+    fn touch_endpoints(&mut self, old: Option<&Task>, new: Option<&Task>) {
+        let shown = |task: Option<&Task>| {
+            task.and_then(|task| self.endpoint(task))
+                .map(|state| (state, task.map(|t| t.node)))
+        };
+        let same_place = old.map(|task| &task.attachments) == new.map(|task| &task.attachments);
+        let (before, after) = (shown(old), shown(new));
+        if before == after && (same_place || before.is_none()) {
+            return;
+        }
+        let both = old
+            .into_iter()
+            .chain(new)
+            .flat_map(|task| task.attachments.iter());
+        let networks: BTreeSet<_> = both.map(|at| at.network).collect();
+        for network in networks {
+            self.touch(network);
+        }
+    }
+
+    fn note_failure(&mut self, task: &Task) {
+        let Some(node) = task.node else { return };
+        if !self.nodes.contains_key(&node) {
+            return;
+        }
+        let mut times = self.failures(task.service, node).to_vec();
+        times.push(self.meta.time);
+        if times.len() > FAILURES_KEPT {
+            times.remove(0);
+        }
+        self.failures.insert((task.service, node), Arc::new(times));
+    }
+
+    fn note_restart(&mut self, task: &Task) {
+        let key = (task.service, task.slot);
+        let known = self
+            .restarts
+            .get(&key)
+            .filter(|found| found.template == task.template);
+        let mut restarts = known.map_or_else(Restarts::default, |found| Restarts::clone(found));
+        restarts.template = task.template;
+        restarts.total = restarts.total.saturating_add(1);
+        restarts.times.push(self.meta.time);
+        if restarts.times.len() > RESTARTS_KEPT {
+            restarts.times.remove(0);
+        }
+        self.restarts.insert(key, Arc::new(restarts));
+    }
+}
+
+/// A task keeps what it is, its node once it has one, and never goes down.
+fn check_climb(old: &Task, new: &Task) -> Result<(), Misfit> {
+    let same = (
+        old.service,
+        old.slot,
+        old.template,
+        old.created,
+        old.start_at,
+    ) == (
+        new.service,
+        new.slot,
+        new.template,
+        new.created,
+        new.start_at,
+    );
+    let set_once = |what| {
+        Err(Misfit::SetOnce {
+            object: name(old.id),
+            what,
+        })
+    };
+    if !same {
+        return set_once("what it is");
+    }
+    if old.node.is_some() && old.node != new.node {
+        return set_once("the node");
+    }
+    if new.status.state < old.status.state {
+        let (from, to) = (old.status.state, new.status.state);
+        return Err(Misfit::Backwards {
+            task: old.id,
+            from,
+            to,
+        });
+    }
+    if new.desired < old.desired {
+        return Err(Misfit::Backwards {
+            task: old.id,
+            from: old.desired,
+            to: new.desired,
+        });
+    }
+    if !old.attachments.is_empty() && old.attachments != new.attachments {
+        return set_once("the addresses");
+    }
+    Ok(())
+}
+
+fn name(id: TaskId) -> String {
+    format!("task {id}")
+}

@@ -1,0 +1,34 @@
+//! Compiles the schema with a compiler written in Rust: nobody needs protoc.
+
+use std::path::Path;
+
+const FILES: [&str; 8] = [
+    "objects.proto",
+    "view.proto",
+    "dispatch.proto",
+    "raft.proto",
+    "ca.proto",
+    "blob.proto",
+    "control.proto",
+    "local.proto",
+];
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let schema = Path::new("schema");
+    println!("cargo::rerun-if-changed=schema");
+    let files = FILES.map(|file| schema.join(file));
+    let descriptors = protox::compile(files, [schema])?;
+    tonic_prost_build::configure()
+        .btree_map(".")
+        .bytes(".skep.v1.BlobChunk")
+        .bytes(".skep.v1.RaftMessage")
+        .bytes(".skep.v1.SnapshotChunk")
+        .bytes(".skep.v1.ImageChunk")
+        .skip_debug([
+            ".skep.v1.Authority",
+            ".skep.v1.JoinSecrets",
+            ".skep.v1.JoinRequest",
+        ])
+        .compile_fds(descriptors)?;
+    Ok(())
+}

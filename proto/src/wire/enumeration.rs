@@ -1,0 +1,46 @@
+//! Enumerations: every value has one name on each side, and 0 is no value.
+
+use super::{WireError, v1};
+use crate::constraint::Operator;
+use crate::node::{Availability, NodeState, Role};
+use crate::spec::{Protocol, PublishMode, RestartCondition};
+use crate::task::TaskState;
+use crate::view::EndpointState;
+
+macro_rules! enumeration {
+    ($wire:ident, $domain:ident, $($value:ident),+) => {
+        impl From<$domain> for v1::$wire {
+            fn from(value: $domain) -> Self {
+                match value {
+                    $($domain::$value => Self::$value,)+
+                }
+            }
+        }
+
+        impl TryFrom<v1::$wire> for $domain {
+            type Error = WireError;
+
+            fn try_from(value: v1::$wire) -> Result<Self, WireError> {
+                match value {
+                    v1::$wire::Unspecified => {
+                        Err(WireError::new(stringify!($wire), "has no value"))
+                    }
+                    $(v1::$wire::$value => Ok(Self::$value),)+
+                }
+            }
+        }
+    };
+}
+
+enumeration!(
+    TaskState, TaskState, New, Pending, Assigned, Accepted, Preparing, Ready, Starting, Running,
+    Complete, Shutdown, Failed, Rejected, Orphaned, Remove
+);
+enumeration!(Role, Role, Worker, Manager);
+enumeration!(Availability, Availability, Active, Pause, Drain);
+enumeration!(NodeState, NodeState, Unknown, Up, Down);
+enumeration!(Protocol, Protocol, Tcp, Udp);
+enumeration!(PublishMode, PublishMode, Ingress, Host);
+enumeration!(RestartCondition, RestartCondition, None, OnFailure, Any);
+enumeration!(EndpointState, EndpointState, Starting, Live, Draining);
+enumeration!(ConstraintOperator, Operator, Equal, NotEqual);
