@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-const FILES: [&str; 8] = [
+const FILES: [&str; 9] = [
     "objects.proto",
     "view.proto",
     "dispatch.proto",
@@ -11,6 +11,7 @@ const FILES: [&str; 8] = [
     "blob.proto",
     "control.proto",
     "local.proto",
+    "store.proto",
 ];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

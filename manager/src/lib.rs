@@ -5,4 +5,5 @@
 //! worker: they meet on the wire.
 
 pub mod raft;
+pub mod record;
 pub mod state;

@@ -324,3 +324,6 @@ fn networks(
     }
     merged(old, put, removed)
 }
+
+#[cfg(test)]
+mod tests;

@@ -122,7 +122,8 @@ pub fn address(from: &[u8], field: &str) -> Result<IpAddr, WireError> {
         .map_err(|_| WireError::new(field, format!("has {} bytes, not 4 or 16", from.len())))
 }
 
-pub(super) fn address_bytes(address: IpAddr) -> Vec<u8> {
+/// The bytes of an address, 4 or 16.
+pub fn address_bytes(address: IpAddr) -> Vec<u8> {
     match address {
         IpAddr::V4(address) => address.octets().to_vec(),
         IpAddr::V6(address) => address.octets().to_vec(),

@@ -18,13 +18,13 @@ mod task;
 mod view;
 
 #[cfg(test)]
-mod arbitrary;
+pub(crate) mod arbitrary;
 #[cfg(test)]
 mod tests;
 
 pub use field::{
-    WireError, WireId, address, digest, enumeration, id, ipv4, list, message, millis, network_port,
-    number, optional, request_id,
+    WireError, WireId, address, address_bytes, digest, enumeration, id, ipv4, list, message,
+    millis, network_port, number, optional, request_id,
 };
 
 /// The generated messages, clients and servers. Named only in doors.
@@ -32,6 +32,7 @@ pub mod v1 {
     #![expect(
         missing_docs,
         clippy::too_many_lines,
+        clippy::large_enum_variant,
         clippy::allow_attributes,
         reason = "generated; the schema describes what needs it"
     )]

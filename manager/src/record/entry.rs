@@ -1,0 +1,184 @@
+//! An entry of the log and its changes as messages.
+
+use std::sync::Arc;
+
+use skep_proto::ids::{NetworkId, NodeId, ServiceId, TaskId};
+use skep_proto::time::{ClusterTime, WallTime};
+use skep_proto::wire::v1::change::Change as Wire;
+use skep_proto::wire::{WireError, WireId, digest, enumeration, id, ipv4, message, v1};
+
+use crate::state::{Answer, Change, Entry};
+
+pub(super) fn write(entry: &Entry) -> v1::Entry {
+    v1::Entry {
+        time_ms: entry.time.millis(),
+        wall_ms: entry.wall.unix_millis(),
+        request: entry.request.map(WireId::to_bytes),
+        answer: Some(write_answer(&entry.answer)),
+        looked: entry.looked,
+        atomic: entry.atomic,
+        changes: entry
+            .changes
+            .iter()
+            .map(|change| v1::Change {
+                change: Some(write_change(change)),
+            })
+            .collect(),
+    }
+}
+
+pub(super) fn read(from: v1::Entry) -> Result<Entry, WireError> {
+    let changes = from.changes.into_iter().enumerate().map(|(at, change)| {
+        read_change(change).map_err(|error| error.within(format_args!("changes[{at}]")))
+    });
+    Ok(Entry {
+        time: ClusterTime::from_millis(from.time_ms),
+        wall: WallTime::from_unix_millis(from.wall_ms),
+        request: from
+            .request
+            .map(|bytes| id(&bytes, "request"))
+            .transpose()?,
+        answer: read_answer(from.answer)?,
+        looked: from.looked,
+        atomic: from.atomic,
+        changes: changes.collect::<Result<_, _>>()?,
+    })
+}
+
+pub(super) fn write_answer(answer: &Answer) -> v1::Answer {
+    use v1::answer::Answer as Wire;
+    v1::Answer {
+        answer: Some(match answer {
+            Answer::Done => Wire::Done(v1::Done {}),
+            Answer::Cluster(id) => Wire::Cluster(id.to_bytes()),
+            Answer::Node(id) => Wire::Node(id.to_bytes()),
+            Answer::Service(id) => Wire::Service(id.to_bytes()),
+            Answer::Network(id) => Wire::Network(id.to_bytes()),
+            Answer::Image(digest) => Wire::Image(digest.0.to_vec()),
+        }),
+    }
+}
+
+pub(super) fn read_answer(from: Option<v1::Answer>) -> Result<Answer, WireError> {
+    use v1::answer::Answer as Wire;
+    let answer = from
+        .and_then(|answer| answer.answer)
+        .ok_or_else(|| WireError::missing("answer"))?;
+    Ok(match answer {
+        Wire::Done(v1::Done {}) => Answer::Done,
+        Wire::Cluster(bytes) => Answer::Cluster(id(&bytes, "answer.cluster")?),
+        Wire::Node(bytes) => Answer::Node(id(&bytes, "answer.node")?),
+        Wire::Service(bytes) => Answer::Service(id(&bytes, "answer.service")?),
+        Wire::Network(bytes) => Answer::Network(id(&bytes, "answer.network")?),
+        Wire::Image(bytes) => Answer::Image(digest(&bytes, "answer.image")?),
+    })
+}
+
+fn versioned<T: WireId>(id: T, version: u64) -> v1::VersionedId {
+    v1::VersionedId {
+        id: id.to_bytes(),
+        version,
+    }
+}
+
+fn write_change(change: &Change) -> Wire {
+    match change {
+        Change::PutCluster(cluster) => Wire::PutCluster(cluster.as_ref().into()),
+        Change::PutNode(node) => Wire::PutNode(node.as_ref().into()),
+        Change::DeleteNode { node, version } => Wire::DeleteNode(versioned(*node, *version)),
+        Change::Turned { node, status } => Wire::Turned(v1::Turned {
+            node: node.to_bytes(),
+            status: Some(status.into()),
+        }),
+        Change::GaveIngress { node, address } => Wire::GaveIngress(v1::GatewayAddress {
+            node: node.to_bytes(),
+            address: address.octets().to_vec(),
+        }),
+        Change::PutService(service) => Wire::PutService(service.as_ref().into()),
+        Change::DeleteService { service, version } => {
+            Wire::DeleteService(versioned(*service, *version))
+        }
+        Change::PutTask(task) => Wire::PutTask(task.as_ref().into()),
+        Change::DeleteTask { task, version } => Wire::DeleteTask(versioned(*task, *version)),
+        Change::SetDesired { task, desired } => Wire::SetDesired(v1::SetDesired {
+            task: task.to_bytes(),
+            desired: v1::TaskState::from(*desired).into(),
+        }),
+        Change::Observed { task, status } => Wire::Observed(v1::Observed {
+            task: task.to_bytes(),
+            status: Some(status.into()),
+        }),
+        Change::Drained { task } => Wire::Drained(task.to_bytes()),
+        Change::Released { task } => Wire::Released(task.to_bytes()),
+        Change::PutNetwork(network) => Wire::PutNetwork(network.as_ref().into()),
+        Change::DeleteNetwork { network, version } => {
+            Wire::DeleteNetwork(versioned(*network, *version))
+        }
+        Change::PutImage(image) => Wire::PutImage(image.as_ref().into()),
+        Change::DeleteImage { name } => Wire::DeleteImage(name.clone()),
+    }
+}
+
+/// Reads a message that is there, naming the change it stands in.
+fn whole<W, T>(from: W, field: &str) -> Result<T, WireError>
+where
+    T: TryFrom<W, Error = WireError>,
+{
+    message(Some(from), field)
+}
+
+fn read_change(from: v1::Change) -> Result<Change, WireError> {
+    let change = from.change.ok_or_else(|| {
+        WireError::new(
+            "change",
+            "is of a kind that this release does not know; upgrade this manager",
+        )
+    })?;
+    Ok(match change {
+        Wire::PutCluster(cluster) => Change::PutCluster(Arc::new(whole(cluster, "put_cluster")?)),
+        Wire::PutNode(node) => Change::PutNode(Arc::new(whole(node, "put_node")?)),
+        Wire::DeleteNode(it) => Change::DeleteNode {
+            node: id::<NodeId>(&it.id, "delete_node.id")?,
+            version: it.version,
+        },
+        Wire::Turned(it) => Change::Turned {
+            node: id(&it.node, "turned.node")?,
+            status: message(it.status, "turned.status")?,
+        },
+        Wire::GaveIngress(it) => Change::GaveIngress {
+            node: id(&it.node, "gave_ingress.node")?,
+            address: ipv4(&it.address, "gave_ingress.address")?,
+        },
+        Wire::PutService(service) => Change::PutService(Arc::new(whole(service, "put_service")?)),
+        Wire::DeleteService(it) => Change::DeleteService {
+            service: id::<ServiceId>(&it.id, "delete_service.id")?,
+            version: it.version,
+        },
+        Wire::PutTask(task) => Change::PutTask(Arc::new(whole(task, "put_task")?)),
+        Wire::DeleteTask(it) => Change::DeleteTask {
+            task: id::<TaskId>(&it.id, "delete_task.id")?,
+            version: it.version,
+        },
+        Wire::SetDesired(it) => Change::SetDesired {
+            task: id(&it.task, "set_desired.task")?,
+            desired: enumeration::<v1::TaskState, _>(it.desired, "set_desired.desired")?,
+        },
+        Wire::Observed(it) => Change::Observed {
+            task: id(&it.task, "observed.task")?,
+            status: message(it.status, "observed.status")?,
+        },
+        Wire::Drained(task) => Change::Drained {
+            task: id(&task, "drained")?,
+        },
+        Wire::Released(task) => Change::Released {
+            task: id(&task, "released")?,
+        },
+        Wire::PutNetwork(network) => Change::PutNetwork(Arc::new(whole(network, "put_network")?)),
+        Wire::DeleteNetwork(it) => Change::DeleteNetwork {
+            network: id::<NetworkId>(&it.id, "delete_network.id")?,
+            version: it.version,
+        },
+        Wire::PutImage(image) => Change::PutImage(Arc::new(whole(image, "put_image")?)),
+        Wire::DeleteImage(name) => Change::DeleteImage { name },
+    })
+}
