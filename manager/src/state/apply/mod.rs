@@ -30,9 +30,9 @@ impl State {
             };
         }
         self.note_looked(entry.looked);
-        let before = self.clone();
+        let before = entry.atomic.then(|| self.clone());
         let dropped = self.apply_all(&entry.changes);
-        if entry.atomic && !dropped.is_empty() {
+        if let Some(before) = before.filter(|_| !dropped.is_empty()) {
             *self = before;
         } else if let Some(id) = entry.request {
             let at = self.meta.time;

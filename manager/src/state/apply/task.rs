@@ -102,6 +102,12 @@ impl State {
         if old.status == *status {
             return Ok(());
         }
+        if old.status.state.ended() {
+            return Err(Misfit::SetOnce {
+                object: name(id),
+                what: "how it ended",
+            });
+        }
         let mut task = Task::clone(&old);
         task.status = status.clone();
         self.replace_task(Some(&old), task);
@@ -276,6 +282,9 @@ fn check_climb(old: &Task, new: &Task) -> Result<(), Misfit> {
     };
     if !same {
         return set_once("what it is");
+    }
+    if old.status.state.ended() && old.status != new.status {
+        return set_once("how it ended");
     }
     if old.node.is_some() && old.node != new.node {
         return set_once("the node");

@@ -1,0 +1,243 @@
+//! What to do next for one task. Pure.
+//!
+//! `step` takes what a manager wants of a task and what is true of it on this node, and gives one act and
+//! what is to be reported. The driver carries out the act, writes the result into [`Local`] and asks again;
+//! it never decides. The same question always gets the same answer, so a daemon that restarts goes on where
+//! it was: it fills [`Local`] from its database and from the supervisors that still run.
+
+use std::time::Duration;
+
+use skep_proto::assignment::AssignedTask;
+use skep_proto::task::{TaskState, TaskStatus};
+use skep_proto::time::WallTime;
+
+/// Time of this node's monotonic clock, since an arbitrary beginning.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub struct Moment(pub Duration);
+
+impl Moment {
+    /// This moment and `delay`.
+    #[must_use]
+    pub fn after(self, delay: Duration) -> Self {
+        Self(self.0.saturating_add(delay))
+    }
+}
+
+/// What is true of a task on this node.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Local {
+    /// How far it has come.
+    pub stage: Stage,
+    /// When it came there, by the wall clock.
+    pub since: WallTime,
+    /// When the stop signal was sent.
+    pub stopped: Option<Moment>,
+    /// SIGKILL was sent.
+    pub killed: bool,
+}
+
+/// How far a task has come on this node.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub enum Stage {
+    /// Nothing of it is here.
+    #[default]
+    Absent,
+    /// Its image is here, whole and verified.
+    Fetched,
+    /// Its network namespace stands and has its addresses.
+    Attached,
+    /// Its container is made and waits to be started.
+    Created,
+    /// It was started.
+    Running {
+        /// Its first process.
+        pid: i32,
+    },
+    /// It has ended, or could not begin. What is left of it is still here.
+    Ended(Ending),
+    /// It ended and nothing is left of it save how.
+    Removed(Ending),
+}
+
+/// How a task ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Ending {
+    /// What happened.
+    pub cause: Cause,
+    /// For a person: why it could not begin, or how it was killed. Empty when there is nothing to say.
+    pub error: String,
+}
+
+/// Why a task is over.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Cause {
+    /// Its first process ended: exit code, 128 + signal when a signal ended it.
+    Exited(i32),
+    /// It could not begin: no image, no container, no network.
+    CouldNotBegin,
+    /// It was told to end before it began.
+    Cancelled,
+    /// Its supervisor is gone and nobody knows how it ended.
+    Lost,
+}
+
+/// One thing to do. The driver does it and asks again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Action {
+    /// Get the image; leads to [`Stage::Fetched`].
+    FetchImage,
+    /// Make the network namespace and its interfaces; leads to [`Stage::Attached`].
+    Attach,
+    /// Make the container; leads to [`Stage::Created`].
+    Create,
+    /// Start it; leads to [`Stage::Running`].
+    Start,
+    /// Send this signal, or the image's own stop signal if `None`; then set [`Local::stopped`].
+    SignalStop(Option<i32>),
+    /// Send SIGKILL to all of its processes; then set [`Local::killed`].
+    Kill,
+    /// End it without having started it; leads to [`Stage::Ended`] with [`Cause::Cancelled`].
+    Cancel,
+    /// Take away what is left of it: container, root, network namespace, log. Leads to [`Stage::Removed`].
+    Remove,
+    /// Nothing before this moment, unless something changes.
+    Wait(Moment),
+    /// Nothing until something changes.
+    Rest,
+    /// It may be forgotten: nothing is left and nobody asks for it.
+    Forget,
+}
+
+/// What to do and what to report.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Step {
+    /// The next act.
+    pub action: Action,
+    /// What is true now. The driver sends it when it differs from what was last acknowledged; `None` when
+    /// managers no longer know the task.
+    pub status: Option<TaskStatus>,
+}
+
+/// What to do next for a task. `task` is `None` when no assignment names it: then nothing of it is to be here.
+pub fn step(task: Option<&AssignedTask>, local: &Local, now: Moment) -> Step {
+    let Some(task) = task else {
+        return Step {
+            action: unwanted(local),
+            status: None,
+        };
+    };
+    let action = if task.desired > TaskState::Running {
+        stop(task, local, now)
+    } else {
+        go(task, local)
+    };
+    Step {
+        action,
+        status: Some(status(local, action)),
+    }
+}
+
+/// On the way up: one rung at a time, and no further than desired.
+fn go(task: &AssignedTask, local: &Local) -> Action {
+    match local.stage {
+        Stage::Absent => Action::FetchImage,
+        Stage::Fetched => Action::Attach,
+        Stage::Attached => Action::Create,
+        Stage::Created if task.desired >= TaskState::Running => Action::Start,
+        Stage::Created | Stage::Running { .. } | Stage::Ended(_) | Stage::Removed(_) => {
+            Action::Rest
+        }
+    }
+}
+
+/// On the way down: signal, grace, kill. What ended is kept until it is to be removed.
+fn stop(task: &AssignedTask, local: &Local, now: Moment) -> Action {
+    let container = &task.spec.container;
+    match local.stage {
+        Stage::Absent | Stage::Fetched | Stage::Attached | Stage::Created => Action::Cancel,
+        Stage::Running { .. } if !task.drained => Action::Rest,
+        Stage::Running { .. } => match local.stopped {
+            None => Action::SignalStop(container.stop_signal),
+            Some(at) => kill_after(at.after(container.stop_grace), local, now),
+        },
+        Stage::Ended(_) if task.desired == TaskState::Remove => Action::Remove,
+        Stage::Ended(_) | Stage::Removed(_) => Action::Rest,
+    }
+}
+
+fn kill_after(grace_ends: Moment, local: &Local, now: Moment) -> Action {
+    if local.killed {
+        Action::Rest
+    } else if now >= grace_ends {
+        Action::Kill
+    } else {
+        Action::Wait(grace_ends)
+    }
+}
+
+/// Nobody asks for it: no grace is known, so it is ended at once and taken away.
+fn unwanted(local: &Local) -> Action {
+    match local.stage {
+        Stage::Running { .. } if local.killed => Action::Rest,
+        Stage::Running { .. } => Action::Kill,
+        Stage::Fetched | Stage::Attached | Stage::Created | Stage::Ended(_) => Action::Remove,
+        Stage::Absent | Stage::Removed(_) => Action::Forget,
+    }
+}
+
+fn status(local: &Local, next: Action) -> TaskStatus {
+    let of = |state, message: &str| TaskStatus {
+        message: message.into(),
+        ..TaskStatus::of(state, local.since)
+    };
+    match &local.stage {
+        Stage::Absent if next == Action::Cancel => of(TaskState::Accepted, "stopping"),
+        Stage::Absent => of(TaskState::Preparing, "fetching the image"),
+        Stage::Fetched => of(TaskState::Preparing, "attaching networks"),
+        Stage::Attached => of(TaskState::Preparing, "making the container"),
+        Stage::Created if next == Action::Start => of(TaskState::Starting, "starting"),
+        Stage::Created => of(TaskState::Ready, "waiting to be started"),
+        Stage::Running { pid } => {
+            let message = if local.stopped.is_some() {
+                "stopping"
+            } else {
+                ""
+            };
+            TaskStatus {
+                pid: Some(*pid),
+                ..of(TaskState::Running, message)
+            }
+        }
+        Stage::Ended(ending) | Stage::Removed(ending) => ended(local, ending),
+    }
+}
+
+/// A task that was told to end has shut down, whatever its code; one that ended by itself is complete or
+/// has failed.
+fn ended(local: &Local, ending: &Ending) -> TaskStatus {
+    let told = local.stopped.is_some() || local.killed;
+    let (state, exit_code) = match ending.cause {
+        Cause::Exited(code) if told => (TaskState::Shutdown, Some(code)),
+        Cause::Exited(0) => (TaskState::Complete, Some(0)),
+        Cause::Exited(code) => (TaskState::Failed, Some(code)),
+        Cause::Cancelled => (TaskState::Shutdown, None),
+        Cause::CouldNotBegin => (TaskState::Rejected, None),
+        Cause::Lost => (TaskState::Failed, None),
+    };
+    let error = match (&*ending.error, ending.cause) {
+        ("", Cause::Exited(code)) if state == TaskState::Failed => {
+            format!("exited with code {code}")
+        }
+        ("", Cause::Lost) => "its supervisor is gone; how it ended is not known".to_owned(),
+        (error, _) => error.to_owned(),
+    };
+    TaskStatus {
+        exit_code,
+        error,
+        ..TaskStatus::of(state, local.since)
+    }
+}
+
+#[cfg(test)]
+#[path = "step_tests.rs"]
+mod tests;

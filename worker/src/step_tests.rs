@@ -1,0 +1,200 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use skep_proto::assignment::AssignedTask;
+use skep_proto::ids::{ServiceId, TaskId};
+use skep_proto::image::ImageRef;
+use skep_proto::resources::{Limits, Resources};
+use skep_proto::spec::{ContainerSpec, RestartPolicy, TaskSpec};
+use skep_proto::task::{Slot, TaskState};
+use skep_proto::time::WallTime;
+
+use super::{Action, Cause, Ending, Local, Moment, Stage, step};
+
+fn task(desired: TaskState, drained: bool) -> AssignedTask {
+    AssignedTask {
+        id: TaskId::new(1),
+        service: ServiceId::new(1),
+        service_name: "web".into(),
+        slot: Slot::Replica(1),
+        spec: Arc::new(TaskSpec {
+            container: ContainerSpec {
+                image: ImageRef {
+                    name: "skep/hello:latest".into(),
+                    digest: None,
+                },
+                args: Vec::new(),
+                env: Vec::new(),
+                labels: BTreeMap::new(),
+                hostname: None,
+                stop_signal: Some(3),
+                stop_grace: Duration::from_secs(10),
+            },
+            limits: Limits::default(),
+            reservations: Resources::default(),
+            restart: RestartPolicy::default(),
+            constraints: Vec::new(),
+            networks: Vec::new(),
+        }),
+        desired,
+        attachments: Vec::new(),
+        drained,
+    }
+}
+
+fn local(stage: Stage) -> Local {
+    Local {
+        stage,
+        since: WallTime::from_unix_millis(7),
+        stopped: None,
+        killed: false,
+    }
+}
+
+fn ended(cause: Cause) -> Stage {
+    Stage::Ended(Ending {
+        cause,
+        error: String::new(),
+    })
+}
+
+fn check(task: &AssignedTask, local: &Local, action: Action, state: TaskState) {
+    let step = step(Some(task), local, Moment(Duration::from_secs(100)));
+    let status = step.status.map(|status| status.state);
+    assert_eq!((step.action, status), (action, Some(state)), "{local:?}");
+}
+
+#[test]
+fn a_task_climbs_one_rung_at_a_time_and_no_further_than_desired() {
+    let run = task(TaskState::Running, false);
+    check(
+        &run,
+        &local(Stage::Absent),
+        Action::FetchImage,
+        TaskState::Preparing,
+    );
+    check(
+        &run,
+        &local(Stage::Fetched),
+        Action::Attach,
+        TaskState::Preparing,
+    );
+    check(
+        &run,
+        &local(Stage::Attached),
+        Action::Create,
+        TaskState::Preparing,
+    );
+    check(
+        &run,
+        &local(Stage::Created),
+        Action::Start,
+        TaskState::Starting,
+    );
+    check(
+        &run,
+        &local(Stage::Running { pid: 5 }),
+        Action::Rest,
+        TaskState::Running,
+    );
+    let ready = task(TaskState::Ready, false);
+    check(
+        &ready,
+        &local(Stage::Created),
+        Action::Rest,
+        TaskState::Ready,
+    );
+}
+
+#[test]
+fn a_task_is_stopped_only_when_drained_then_killed_after_its_grace() {
+    let mut running = local(Stage::Running { pid: 5 });
+    check(
+        &task(TaskState::Shutdown, false),
+        &running,
+        Action::Rest,
+        TaskState::Running,
+    );
+    let drained = task(TaskState::Shutdown, true);
+    check(
+        &drained,
+        &running,
+        Action::SignalStop(Some(3)),
+        TaskState::Running,
+    );
+    running.stopped = Some(Moment(Duration::from_secs(95)));
+    let end = Moment(Duration::from_secs(105));
+    check(&drained, &running, Action::Wait(end), TaskState::Running);
+    running.stopped = Some(Moment(Duration::from_secs(90)));
+    check(&drained, &running, Action::Kill, TaskState::Running);
+    running.killed = true;
+    check(&drained, &running, Action::Rest, TaskState::Running);
+    running.stage = ended(Cause::Exited(137));
+    check(&drained, &running, Action::Rest, TaskState::Shutdown);
+    check(
+        &task(TaskState::Remove, true),
+        &running,
+        Action::Remove,
+        TaskState::Shutdown,
+    );
+}
+
+#[test]
+fn how_a_task_ended_is_told_apart() {
+    let run = task(TaskState::Running, false);
+    for (cause, state) in [
+        (Cause::Exited(0), TaskState::Complete),
+        (Cause::Exited(3), TaskState::Failed),
+        (Cause::CouldNotBegin, TaskState::Rejected),
+        (Cause::Lost, TaskState::Failed),
+    ] {
+        check(&run, &local(ended(cause)), Action::Rest, state);
+    }
+    let later = task(TaskState::Shutdown, true);
+    let rejected = local(ended(Cause::CouldNotBegin));
+    check(&later, &rejected, Action::Rest, TaskState::Rejected);
+}
+
+#[test]
+fn a_task_that_never_began_is_cancelled() {
+    let stop = task(TaskState::Shutdown, false);
+    check(
+        &stop,
+        &local(Stage::Absent),
+        Action::Cancel,
+        TaskState::Accepted,
+    );
+    check(
+        &stop,
+        &local(Stage::Created),
+        Action::Cancel,
+        TaskState::Ready,
+    );
+    check(
+        &stop,
+        &local(ended(Cause::Cancelled)),
+        Action::Rest,
+        TaskState::Shutdown,
+    );
+}
+
+#[test]
+fn what_nobody_asks_for_is_ended_removed_and_forgotten() {
+    let now = Moment::default();
+    for (stage, action) in [
+        (Stage::Running { pid: 5 }, Action::Kill),
+        (ended(Cause::Exited(0)), Action::Remove),
+        (Stage::Created, Action::Remove),
+        (Stage::Absent, Action::Forget),
+    ] {
+        assert_eq!(step(None, &local(stage), now).action, action);
+    }
+}
+
+#[test]
+fn a_status_stays_equal_while_nothing_changes() {
+    let (run, here) = (task(TaskState::Running, false), local(Stage::Created));
+    let later = step(Some(&run), &here, Moment(Duration::from_secs(5)));
+    assert_eq!(step(Some(&run), &here, Moment::default()), later);
+}
