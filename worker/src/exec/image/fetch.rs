@@ -1,0 +1,194 @@
+//! Fetches an image from wherever it is: layers side by side, each unpacked as it arrives.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};
+use skep_proto::image::Digest;
+use tokio::sync::OwnedMutexGuard;
+
+use super::blob::{self, MAX_DOCUMENT};
+use super::config::Document;
+use super::error::ImageError;
+use super::manifest::{LayerPart, Manifest, Part};
+use super::pour::Pour;
+use super::store::{Held, Store};
+
+/// Layers fetched side by side.
+const SIDE_BY_SIDE: usize = 3;
+/// How often a blob is asked for until it is given up.
+const ATTEMPTS: u32 = 4;
+/// Wait before the second attempt; it doubles.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+
+/// Bytes of a blob, in order.
+pub type BlobStream = BoxStream<'static, io::Result<Bytes>>;
+
+/// Where blobs come from: another node, or a registry.
+pub trait Source: Send + Sync {
+    /// The bytes of a blob from `offset` on. What comes is checked, so it may be wrong or end too early.
+    fn blob(&self, digest: Digest, offset: u64) -> BoxFuture<'_, io::Result<BlobStream>>;
+}
+
+/// One asynchronous lock for each digest that somebody is busy with.
+#[derive(Debug, Default)]
+pub(super) struct Locks(Mutex<BTreeMap<Digest, Weak<tokio::sync::Mutex<()>>>>);
+
+impl Locks {
+    async fn take(&self, digest: Digest) -> OwnedMutexGuard<()> {
+        let lock = {
+            let mut locks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            locks.retain(|_, lock| lock.strong_count() > 0);
+            let known = locks.get(&digest).and_then(Weak::upgrade);
+            let lock = known.unwrap_or_default();
+            locks.insert(digest, Arc::downgrade(&lock));
+            lock
+        };
+        lock.lock_owned().await
+    }
+}
+
+impl Store {
+    /// Makes an image be here whole, fetching what is missing. Asked twice at once it is fetched once; given
+    /// up half way it goes on from there the next time.
+    pub async fn fetch(&self, source: &dyn Source, image: Digest) -> Result<Arc<Held>, ImageError> {
+        if let Some(held) = self.image(&image) {
+            return Ok(held);
+        }
+        let _alone = self.locks().take(image).await;
+        if let Some(held) = self.image(&image) {
+            return Ok(held);
+        }
+        let manifest = Manifest::read(&self.fetch_document(source, image).await?)?;
+        let config = self.fetch_document(source, manifest.config.digest).await?;
+        let layers = manifest.with_config(&Document::read(&config)?)?;
+        // Two layers of one image may be the same.
+        let mut once: Vec<LayerPart> = Vec::new();
+        for layer in layers {
+            if !once.contains(&layer) {
+                once.push(layer);
+            }
+        }
+        stream::iter(
+            once.into_iter()
+                .map(|layer| self.fetch_layer(source, layer)),
+        )
+        .buffer_unordered(SIDE_BY_SIDE)
+        .try_collect::<()>()
+        .await?;
+        let store = self.clone();
+        blocking("seal an image", move || store.seal(image)).await
+    }
+
+    async fn fetch_document(
+        &self,
+        source: &dyn Source,
+        digest: Digest,
+    ) -> Result<Vec<u8>, ImageError> {
+        if self.has_blob(&digest) {
+            let store = self.clone();
+            return blocking("read a blob", move || store.document(&digest)).await;
+        }
+        let mut bytes = Vec::new();
+        let mut attempt = 1;
+        while let Err(error) = read_document(source, digest, &mut bytes).await {
+            pause(digest, attempt, error).await?;
+            bytes.clear();
+            attempt += 1;
+        }
+        blob::expect(
+            &format!("the fetched {digest}"),
+            digest,
+            blob::digest_of(&bytes),
+        )?;
+        let store = self.clone();
+        blocking("keep a blob", move || store.put(&bytes).map(|_| bytes)).await
+    }
+
+    async fn fetch_layer(&self, source: &dyn Source, layer: LayerPart) -> Result<(), ImageError> {
+        let alone = self.locks().take(layer.blob.digest).await;
+        let (store, blob) = (self.clone(), layer.blob.digest);
+        if self.has_blob(&blob) {
+            let unpack = move || {
+                let _alone = alone;
+                store.unpack_layer(&blob, &layer.diff_id)
+            };
+            return blocking("unpack a layer", unpack).await;
+        }
+        let mut pour = Pour::start(store, layer, alone).await?;
+        let mut attempt = 1;
+        loop {
+            match pour_once(source, layer.blob, &mut pour).await {
+                Ok(()) => return pour.finish().await,
+                Err(Broken::Here) => return pour.finish().await,
+                Err(Broken::There(error)) => pause(blob, attempt, error).await?,
+            }
+            attempt += 1;
+        }
+    }
+}
+
+/// Where a transfer broke.
+enum Broken {
+    /// The source: asking again may help.
+    There(io::Error),
+    /// The store: `finish` says why.
+    Here,
+}
+
+async fn pour_once(source: &dyn Source, blob: Part, pour: &mut Pour) -> Result<(), Broken> {
+    if pour.offset() == blob.size {
+        return Ok(());
+    }
+    let asked = source.blob(blob.digest, pour.offset()).await;
+    let mut stream = asked.map_err(Broken::There)?;
+    while let Some(chunk) = stream.next().await {
+        let chunk = chunk.map_err(Broken::There)?;
+        pour.add(chunk).await.map_err(|_| Broken::Here)?;
+    }
+    if pour.offset() < blob.size {
+        return Err(Broken::There(io::ErrorKind::UnexpectedEof.into()));
+    }
+    Ok(())
+}
+
+async fn read_document(
+    source: &dyn Source,
+    digest: Digest,
+    bytes: &mut Vec<u8>,
+) -> Result<(), io::Error> {
+    let mut stream = source.blob(digest, 0).await?;
+    while let Some(chunk) = stream.next().await {
+        bytes.extend_from_slice(&chunk?);
+        if u64::try_from(bytes.len()).is_ok_and(|length| length > MAX_DOCUMENT) {
+            return Err(io::Error::other("it is longer than 8 MiB"));
+        }
+    }
+    Ok(())
+}
+
+/// Waits before the next attempt, or gives up.
+async fn pause(digest: Digest, attempt: u32, source: io::Error) -> Result<(), ImageError> {
+    if attempt >= ATTEMPTS {
+        let what = digest.to_string();
+        return Err(ImageError::Fetch { what, source });
+    }
+    tracing::debug!(blob = %digest, error = %source, attempt, "asking for a blob again");
+    let doubled = FIRST_PAUSE.saturating_mul(1 << (attempt - 1));
+    tokio::time::sleep(doubled.mul_f64(rand::random_range(0.5..1.0))).await;
+    Ok(())
+}
+
+/// Runs blocking work of the store beside the runtime.
+pub(super) async fn blocking<T: Send + 'static>(
+    act: &'static str,
+    work: impl FnOnce() -> Result<T, ImageError> + Send + 'static,
+) -> Result<T, ImageError> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or(Err(ImageError::Ending { act }))
+}

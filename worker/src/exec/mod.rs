@@ -1,0 +1,3 @@
+//! Runs containers: their images, their bundles, their lives.
+
+pub mod image;
