@@ -1,0 +1,116 @@
+//! Connection tracking: forgets the connections netd names, and no others.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr};
+
+use netlink_packet_core::{
+    DefaultNla, NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload, Nla,
+};
+use netlink_packet_netfilter::conntrack::{ConntrackAttribute, ConntrackMessage, IPTuple, Tuple};
+use netlink_packet_netfilter::{
+    NetfilterHeader, NetfilterMessage, NetfilterMessageInner, NetfilterProtoFamily,
+};
+use netlink_sys::Socket;
+
+use super::nft::{receive, send};
+use crate::step::Forget;
+
+/// CTA_ZONE: which of several equal connections is meant.
+const ZONE: u16 = 18;
+/// CTA_ID: it must still be this very connection.
+const ID: u16 = 12;
+
+/// Forgets connections; says how many.
+pub(super) fn forget(socket: &Socket, which: &[Forget]) -> io::Result<usize> {
+    let mut gone = 0usize;
+    for attributes in list(socket)? {
+        if which.iter().any(|one| matches(one, &attributes)) && delete(socket, attributes)? {
+            gone = gone.saturating_add(1);
+        }
+    }
+    Ok(gone)
+}
+
+fn list(socket: &Socket) -> io::Result<Vec<Vec<ConntrackAttribute>>> {
+    let mut ask = message(ConntrackMessage::Get(Vec::new()));
+    ask.header.flags = NLM_F_REQUEST | NLM_F_DUMP;
+    send(socket, &mut [ask])?;
+    let mut all = Vec::new();
+    for answer in receive(socket)? {
+        match answer.payload {
+            NetlinkPayload::InnerMessage(NetfilterMessage {
+                inner: NetfilterMessageInner::Conntrack(ConntrackMessage::New(attributes)),
+                ..
+            }) => all.push(attributes),
+            NetlinkPayload::Error(error) if error.code.is_some() => return Err(error.to_io()),
+            _ => {}
+        }
+    }
+    Ok(all)
+}
+
+fn delete(socket: &Socket, attributes: Vec<ConntrackAttribute>) -> io::Result<bool> {
+    let which = attributes
+        .into_iter()
+        .filter(|attribute| match attribute {
+            ConntrackAttribute::CtaTupleOrig(_) => true,
+            ConntrackAttribute::Other(other) => is_kind(other, ZONE) || is_kind(other, ID),
+            _ => false,
+        })
+        .collect();
+    let mut ask = message(ConntrackMessage::Delete(which));
+    ask.header.flags = NLM_F_REQUEST | NLM_F_ACK;
+    send(socket, &mut [ask])?;
+    for answer in receive(socket)? {
+        if let NetlinkPayload::Error(error) = answer.payload {
+            return match error.to_io() {
+                _ if error.code.is_none() => Ok(true),
+                error if error.raw_os_error() == Some(libc::ENOENT) => Ok(false),
+                error => Err(error),
+            };
+        }
+    }
+    Ok(false)
+}
+
+fn is_kind(attribute: &DefaultNla, kind: u16) -> bool {
+    attribute.kind() & 0x3fff == kind
+}
+
+fn matches(which: &Forget, attributes: &[ConntrackAttribute]) -> bool {
+    let (mut to, mut from) = (None, None);
+    for attribute in attributes {
+        match attribute {
+            ConntrackAttribute::CtaTupleOrig(tuple) => to = address(tuple, Side::Destination),
+            ConntrackAttribute::CtaTupleReply(tuple) => from = address(tuple, Side::Source),
+            _ => {}
+        }
+    }
+    from == Some(which.from) && (which.to.is_none() || which.to == to)
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Side {
+    Source,
+    Destination,
+}
+
+fn address(tuple: &[Tuple], side: Side) -> Option<Ipv4Addr> {
+    tuple.iter().find_map(|part| {
+        let Tuple::Ip(addresses) = part else {
+            return None;
+        };
+        addresses.iter().find_map(|address| match (address, side) {
+            (IPTuple::SourceAddress(IpAddr::V4(found)), Side::Source)
+            | (IPTuple::DestinationAddress(IpAddr::V4(found)), Side::Destination) => Some(*found),
+            _ => None,
+        })
+    })
+}
+
+fn message(inner: ConntrackMessage) -> NetlinkMessage<NetfilterMessage> {
+    NetlinkMessage::from(NetfilterMessage::new(
+        NetfilterHeader::new(NetfilterProtoFamily::IPv4, 0, 0),
+        inner,
+    ))
+}

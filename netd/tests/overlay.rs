@@ -1,0 +1,263 @@
+//! Tasks on two nodes reach each other by address, by virtual address and by name, and the world through the node.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test stops where it fails"
+)]
+
+mod world;
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use hickory_proto::op::{Message, Query, ResponseCode};
+use hickory_proto::rr::{Name, RecordType};
+use skep_netd::names::{Ns, task_ns};
+use skep_proto::view::EndpointState;
+use world::*;
+
+/// Two nodes; web tasks 1 and 2 on the first and second; task 9 asks, on the first.
+async fn web_on_two_nodes(place: std::path::PathBuf) -> World {
+    let mut world = World::of(2, place).await;
+    world.add_network(NET, 1, false);
+    world.add_endpoint(NET, 1, WEB, 0);
+    world.add_endpoint(NET, 2, WEB, 1);
+    world.add_endpoint(NET, 9, ASKER, 0);
+    world.apply().await;
+    for task in [1, 2, 9] {
+        world.attach(task, &[]).await;
+    }
+    for task in [1, 2] {
+        world.serve(task, 80).await;
+    }
+    world
+}
+
+fn address(task: u8) -> Ipv4Addr {
+    Ipv4Addr::new(10, 77, 1, 100 + task)
+}
+
+#[test]
+fn tasks_reach_each_other_across_nodes() {
+    run(|place| async {
+        let world = web_on_two_nodes(place).await;
+        assert_eq!(world.ask(9, address(1), 80).await.unwrap(), "1 10.77.1.109");
+        assert_eq!(world.ask(9, address(2), 80).await.unwrap(), "2 10.77.1.109");
+        // The tunnel's packets left by the underlay.
+        let sent = std::process::Command::new("nsenter")
+            .arg(format!(
+                "--net={}",
+                world.router.path_of(&Ns::Named("hub".into())).display()
+            ))
+            .args(["cat", "/proc/net/dev"])
+            .output()
+            .unwrap();
+        assert!(String::from_utf8_lossy(&sent.stdout).contains("p1:"));
+    });
+}
+
+#[test]
+fn a_virtual_address_is_balanced_and_leads_to_oneself_too() {
+    run(|place| async {
+        let world = web_on_two_nodes(place).await;
+        let spread = world.spread(9, VIP, 60).await;
+        assert_eq!(spread.len(), 2, "{spread:?}");
+        assert!(spread.values().all(|count| *count >= 12), "{spread:?}");
+        let own = world.spread(1, VIP, 40).await;
+        assert_eq!(own.len(), 2, "{own:?}");
+        let ns = task_ns(&task_id(9).to_string());
+        let to = SocketAddr::from((VIP, 80));
+        let answer = udp_from(world.kernel_of(9), &ns, to, b"?").await.unwrap();
+        assert!(answer.ends_with(b" 10.77.1.109"));
+    });
+}
+
+#[test]
+fn a_draining_task_keeps_its_connections_and_gets_no_new_one() {
+    run(|place| async {
+        let mut world = web_on_two_nodes(place).await;
+        let ns = task_ns(&task_id(9).to_string());
+        let to = SocketAddr::from((VIP, 80));
+        let mut kept = loop {
+            let mut stream = open_from(world.kernel_of(9), &ns, to).await.unwrap();
+            if line(&mut stream).unwrap().starts_with("2 ") {
+                break stream;
+            }
+        };
+        world.set_state(2, EndpointState::Draining);
+        world.apply().await;
+        assert!(tokio::task::block_in_place(|| echoes(&mut kept)));
+        let spread = world.spread(9, VIP, 20).await;
+        assert_eq!(spread.keys().collect::<Vec<_>>(), ["1"]);
+
+        world
+            .network()
+            .endpoints
+            .retain(|one| one.task != task_id(2));
+        world.network().revision += 1;
+        world.apply().await;
+        assert!(
+            !tokio::task::block_in_place(|| echoes(&mut kept)),
+            "a gone task still answers"
+        );
+    });
+}
+
+#[test]
+fn a_task_that_comes_later_is_found() {
+    run(|place| async {
+        let mut world = web_on_two_nodes(place).await;
+        world.add_endpoint(NET, 3, WEB, 1);
+        world.apply().await;
+        world.attach(3, &[]).await;
+        world.serve(3, 80).await;
+        assert_eq!(world.spread(9, VIP, 60).await.len(), 3);
+        world.nodes[1].netd.detach(task_id(3)).await.unwrap();
+        world
+            .network()
+            .endpoints
+            .retain(|one| one.task != task_id(3));
+        world.apply().await;
+        assert_eq!(world.spread(9, VIP, 40).await.len(), 2);
+    });
+}
+
+fn question(name: &str, kind: RecordType) -> Vec<u8> {
+    let mut message = Message::query();
+    message.add_query(Query::query(Name::from_ascii(name).unwrap(), kind));
+    message.to_vec().unwrap()
+}
+
+async fn resolve(world: &World, name: &str, kind: RecordType) -> Message {
+    let ns = task_ns(&task_id(9).to_string());
+    let to = SocketAddr::from(([127, 0, 0, 11], 53));
+    let bytes = udp_from(world.kernel_of(9), &ns, to, &question(name, kind))
+        .await
+        .unwrap();
+    Message::from_vec(&bytes).unwrap()
+}
+
+#[test]
+fn names_are_answered_inside_the_container() {
+    run(|place| async {
+        let world = web_on_two_nodes(place).await;
+        let web = resolve(&world, "web.", RecordType::A).await;
+        assert_eq!(web.answers[0].data.to_string(), VIP.to_string());
+        assert_eq!(
+            resolve(&world, "tasks.Web.", RecordType::A)
+                .await
+                .answers
+                .len(),
+            2
+        );
+        assert!(
+            resolve(&world, "web.", RecordType::AAAA)
+                .await
+                .answers
+                .is_empty()
+        );
+        let unknown = resolve(&world, "example.org.", RecordType::A).await;
+        assert_eq!(unknown.metadata.response_code, ResponseCode::ServFail);
+        // By TCP as well.
+        let ns = task_ns(&task_id(9).to_string());
+        let to = SocketAddr::from(([127, 0, 0, 11], 53));
+        let mut stream = open_from(world.kernel_of(9), &ns, to).await.unwrap();
+        let answer = tokio::task::block_in_place(|| {
+            use std::io::{Read, Write};
+            let bytes = question("web.", RecordType::A);
+            stream
+                .write_all(&u16::try_from(bytes.len()).unwrap().to_be_bytes())
+                .unwrap();
+            stream.write_all(&bytes).unwrap();
+            let mut length = [0; 2];
+            stream.read_exact(&mut length).unwrap();
+            let mut bytes = vec![0; usize::from(u16::from_be_bytes(length))];
+            stream.read_exact(&mut bytes).unwrap();
+            Message::from_vec(&bytes).unwrap()
+        });
+        assert_eq!(answer.answers.len(), 1);
+    });
+}
+
+#[test]
+fn other_names_are_asked_of_the_nodes_resolvers() {
+    run(|place| async {
+        let world = web_on_two_nodes(place).await;
+        // The router is the node's second resolver; the first does not answer at all.
+        let file = world.place.join("run-1/resolv.conf");
+        std::fs::write(file, "nameserver 203.0.113.6\nnameserver 203.0.113.5\n").unwrap();
+        let at = SocketAddr::from(([0, 0, 0, 0], 53));
+        let hub = Ns::Named("hub".into());
+        let socket = world.router.udp(&hub, at).await.unwrap().unwrap();
+        let socket = tokio::net::UdpSocket::from_std(socket).unwrap();
+        tokio::spawn(async move {
+            let mut buffer = [0; 512];
+            let (length, from) = socket.recv_from(&mut buffer).await.unwrap();
+            let asked = Message::from_vec(&buffer[..length]).unwrap();
+            let mut answer = asked.into_response();
+            answer.metadata.response_code = ResponseCode::NXDomain;
+            socket
+                .send_to(&answer.to_vec().unwrap(), from)
+                .await
+                .unwrap();
+        });
+        let answer = resolve(&world, "example.org.", RecordType::A).await;
+        assert_eq!(answer.metadata.response_code, ResponseCode::NXDomain);
+    });
+}
+
+#[test]
+fn a_container_reaches_the_world_as_its_node() {
+    run(|place| async {
+        let world = web_on_two_nodes(place).await;
+        let hub = Ns::Named("hub".into());
+        serve_in(&world.router, &hub, 8080, "hub").await;
+        let answer = world
+            .ask(9, Ipv4Addr::new(203, 0, 113, 5), 8080)
+            .await
+            .unwrap();
+        assert_eq!(answer, format!("hub {}", world.nodes[0].address));
+    });
+}
+
+#[test]
+fn a_restarted_daemon_takes_up_what_is_there() {
+    run(|place| async {
+        let mut world = web_on_two_nodes(place).await;
+        let ns = task_ns(&task_id(9).to_string());
+        let to = SocketAddr::from((VIP, 80));
+        let mut kept = open_from(world.kernel_of(9), &ns, to).await.unwrap();
+        line(&mut kept).unwrap();
+        world.restart(0).await;
+        assert!(tokio::task::block_in_place(|| echoes(&mut kept)));
+        assert_eq!(world.nodes[0].netd.attached().await.len(), 2);
+        world.apply().await;
+        assert!(tokio::task::block_in_place(|| echoes(&mut kept)));
+        assert_eq!(world.spread(9, VIP, 40).await.len(), 2);
+        assert_eq!(
+            resolve(&world, "web.", RecordType::A).await.answers.len(),
+            1
+        );
+    });
+}
+
+#[test]
+fn a_removed_network_leaves_nothing_and_its_number_can_be_given_again() {
+    run(|place| async {
+        let mut world = web_on_two_nodes(place).await;
+        let full = world.view.clone();
+        world.view.networks.clear();
+        for task in [1, 9] {
+            world.nodes[0].netd.detach(task_id(task)).await.unwrap();
+        }
+        world.nodes[1].netd.detach(task_id(2)).await.unwrap();
+        for node in &world.nodes {
+            node.netd.apply(node.id, world.view.clone().into()).await;
+            assert!(node.kernel.namespaces().await.unwrap().is_empty());
+        }
+        world.view = full;
+        world.apply().await;
+    });
+}
+
+use skep_netd::Kernel;
