@@ -1,0 +1,132 @@
+//! What can be typed: the command line's grammar, with Docker's names. Reads only, decides nothing.
+
+pub mod network;
+pub mod read;
+pub mod service;
+pub mod swarm;
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// A clustered container scheduler: services, replicas, overlay networks, one binary.
+#[derive(Parser, Debug)]
+#[command(name = "skep", version, propagate_version = true, arg_required_else_help = true)]
+pub struct Cli {
+    /// The daemon to talk to [default: unix:///run/skep/skep.sock].
+    #[arg(
+        long,
+        short = 'H',
+        global = true,
+        env = "SKEP_HOST",
+        value_name = "ADDRESS"
+    )]
+    pub host: Option<String>,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Where the daemon listens for its users by default.
+pub const DEFAULT_HOST: &str = "unix:///run/skep/skep.sock";
+
+/// What to do.
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Run the daemon of this node.
+    Daemon(DaemonArgs),
+    /// Make, join and leave a cluster.
+    #[command(subcommand)]
+    Swarm(swarm::SwarmCommand),
+    /// The machines of the cluster.
+    #[command(subcommand)]
+    Node(swarm::NodeCommand),
+    /// What the cluster runs.
+    #[command(subcommand)]
+    Service(service::ServiceCommand),
+    /// Single runs of a service.
+    #[command(subcommand)]
+    Task(service::TaskCommand),
+    /// What connects the tasks.
+    #[command(subcommand)]
+    Network(network::NetworkCommand),
+    /// What containers are made from.
+    #[command(subcommand)]
+    Image(network::ImageCommand),
+    /// Show a whole cluster at work on this machine, in under a minute.
+    Demo(DemoArgs),
+}
+
+/// How to show how a cluster works.
+#[derive(Args, Debug)]
+pub struct DemoArgs {
+    /// Leave the cluster up to play with.
+    #[arg(long)]
+    pub keep: bool,
+}
+
+/// How to run the daemon. What stands here wins over the configuration file.
+#[derive(Args, Debug)]
+pub struct DaemonArgs {
+    /// Configuration file (TOML); the default is read if it is there.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Where everything that must last is kept [default: /var/lib/skep].
+    #[arg(long, value_name = "DIR")]
+    pub data_root: Option<PathBuf>,
+    /// Where everything that may go with a reboot is kept [default: /run/skep].
+    #[arg(long, value_name = "DIR")]
+    pub exec_root: Option<PathBuf>,
+    /// Labels of this machine, for constraints on engine.labels.NAME.
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub label: Vec<String>,
+    /// Least important lines that are logged: error, warn, info, debug or trace [default: info].
+    #[arg(long, value_name = "LEVEL")]
+    pub log_level: Option<String>,
+    /// Log to this file instead of the standard error output.
+    #[arg(long, value_name = "FILE")]
+    pub log_file: Option<PathBuf>,
+}
+
+/// In which form a list or an object is printed.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Format {
+    /// For people.
+    #[default]
+    Table,
+    /// An array of objects with stable lower-case keys.
+    Json,
+}
+
+/// How to print a list.
+#[derive(Args, Debug, Clone)]
+pub struct ListArgs {
+    /// In which form.
+    #[arg(long, value_enum, default_value = "table")]
+    pub format: Format,
+    /// Only the ids.
+    #[arg(long, short, conflicts_with = "format")]
+    pub quiet: bool,
+    /// Whole ids and messages.
+    #[arg(long)]
+    pub no_trunc: bool,
+}
+
+/// Objects to show in full.
+#[derive(Args, Debug)]
+pub struct InspectArgs {
+    /// Ids, beginnings of ids, or names.
+    #[arg(required = true, value_name = "OBJECT")]
+    pub objects: Vec<String>,
+    /// In which form.
+    #[arg(long, value_enum, default_value = "json")]
+    pub format: Format,
+}
+
+/// Objects to remove.
+#[derive(Args, Debug)]
+pub struct RemoveArgs {
+    /// Ids, beginnings of ids, or names.
+    #[arg(required = true, value_name = "OBJECT")]
+    pub objects: Vec<String>,
+}

@@ -1,0 +1,156 @@
+//! `skep swarm` and `skep node`.
+
+use std::net::IpAddr;
+
+use clap::{Args, Subcommand, ValueEnum};
+use ipnet::Ipv4Net;
+
+use super::{InspectArgs, ListArgs};
+
+/// Make, join and leave a cluster.
+#[derive(Subcommand, Debug)]
+pub enum SwarmCommand {
+    /// Make a cluster with this node as its first manager.
+    Init(InitArgs),
+    /// Join a cluster.
+    Join(JoinArgs),
+    /// Print the command that another machine joins with.
+    JoinToken(JoinTokenArgs),
+    /// Leave the cluster.
+    Leave(LeaveArgs),
+}
+
+/// How to make a cluster.
+#[derive(Args, Debug)]
+pub struct InitArgs {
+    /// Address other nodes reach this one at; chosen when there is only one to choose from.
+    #[arg(long, value_name = "ADDRESS")]
+    pub advertise_addr: Option<IpAddr>,
+    /// Port for control traffic between nodes.
+    #[arg(long, value_name = "PORT", default_value_t = 2377)]
+    pub control_port: u16,
+    /// UDP port of the overlay networks.
+    #[arg(long, value_name = "PORT", default_value_t = 4789)]
+    pub data_path_port: u16,
+    /// Range that subnets of new networks are cut from.
+    #[arg(long, value_name = "SUBNET", default_value = "10.0.0.0/8")]
+    pub default_addr_pool: Ipv4Net,
+    /// Prefix length of the subnets that are cut from it.
+    #[arg(long, value_name = "LENGTH", default_value_t = 24)]
+    pub default_addr_pool_mask_length: u8,
+}
+
+/// How to join a cluster.
+#[derive(Args, Debug)]
+pub struct JoinArgs {
+    /// What `skep swarm join-token` printed.
+    #[arg(long, value_name = "TOKEN")]
+    pub token: String,
+    /// A manager of the cluster, as HOST or HOST:PORT.
+    #[arg(value_name = "HOST:PORT", required = true)]
+    pub remotes: Vec<String>,
+    /// Address other nodes reach this one at; by default the one it reaches the manager from.
+    #[arg(long, value_name = "ADDRESS")]
+    pub advertise_addr: Option<IpAddr>,
+    /// Port for control traffic between nodes.
+    #[arg(long, value_name = "PORT", default_value_t = 2377)]
+    pub control_port: u16,
+    /// Labels of this node in the cluster, as NAME=VALUE.
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub label: Vec<String>,
+}
+
+/// What a node is in the cluster.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RoleArg {
+    /// Runs tasks.
+    Worker,
+    /// Runs tasks and takes part in decisions.
+    Manager,
+}
+
+/// Which token to print.
+#[derive(Args, Debug)]
+pub struct JoinTokenArgs {
+    /// What the machine is to be.
+    #[arg(value_enum)]
+    pub role: RoleArg,
+    /// Only the token.
+    #[arg(long, short)]
+    pub quiet: bool,
+    /// Make a new one first; the old one is worth nothing then.
+    #[arg(long)]
+    pub rotate: bool,
+}
+
+/// How to leave.
+#[derive(Args, Debug)]
+pub struct LeaveArgs {
+    /// Leave also where the cluster would lose its quorum, or its last manager.
+    #[arg(long, short)]
+    pub force: bool,
+}
+
+/// The machines of the cluster.
+#[derive(Subcommand, Debug)]
+pub enum NodeCommand {
+    /// List the nodes.
+    Ls(ListArgs),
+    /// Show nodes in full; `self` is this one.
+    Inspect(InspectArgs),
+    /// List the tasks on nodes; this one by default.
+    Ps(NodePsArgs),
+    /// Change a node's labels or availability.
+    Update(NodeUpdateArgs),
+    /// Remove nodes that left or are down.
+    Rm(NodeRmArgs),
+}
+
+/// Whose tasks to list.
+#[derive(Args, Debug)]
+pub struct NodePsArgs {
+    /// Ids, beginnings of ids, host names, or `self`.
+    #[arg(default_value = "self", value_name = "NODE")]
+    pub nodes: Vec<String>,
+    /// How to print it.
+    #[command(flatten)]
+    pub list: ListArgs,
+}
+
+/// Whether a node gets tasks.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AvailabilityArg {
+    /// It gets new tasks.
+    Active,
+    /// It keeps what it has and gets no new task.
+    Pause,
+    /// Its tasks go elsewhere.
+    Drain,
+}
+
+/// What to change of a node.
+#[derive(Args, Debug)]
+pub struct NodeUpdateArgs {
+    /// Id, beginning of an id, host name, or `self`.
+    pub node: String,
+    /// Whether it gets tasks.
+    #[arg(long, value_enum)]
+    pub availability: Option<AvailabilityArg>,
+    /// Set a label.
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub label_add: Vec<String>,
+    /// Take a label away.
+    #[arg(long, value_name = "NAME")]
+    pub label_rm: Vec<String>,
+}
+
+/// Which nodes to remove.
+#[derive(Args, Debug)]
+pub struct NodeRmArgs {
+    /// Ids, beginnings of ids, or host names.
+    #[arg(required = true, value_name = "NODE")]
+    pub nodes: Vec<String>,
+    /// Also where the node is up; it is refused from then on.
+    #[arg(long, short)]
+    pub force: bool,
+}

@@ -1,0 +1,114 @@
+//! The daemon's settings: defaults, then the configuration file, then the command line.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use serde::Deserialize;
+
+use crate::args::{DaemonArgs, read};
+
+/// Read when no other file is named and it is there.
+pub const DEFAULT_FILE: &str = "/etc/skep/skep.toml";
+const DEFAULT_DATA_ROOT: &str = "/var/lib/skep";
+const DEFAULT_EXEC_ROOT: &str = "/run/skep";
+
+/// The daemon's settings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Where everything that must last is kept.
+    pub data_root: PathBuf,
+    /// Where everything that may go with a reboot is kept.
+    pub exec_root: PathBuf,
+    /// Socket for users.
+    pub socket: PathBuf,
+    /// Labels of this machine.
+    pub labels: BTreeMap<String, String>,
+    /// Least important lines that are logged.
+    pub log_level: String,
+    /// Where they go; `None` is the standard error output.
+    pub log_file: Option<PathBuf>,
+}
+
+/// The configuration file. A key that is not known is refused.
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct File {
+    data_root: Option<PathBuf>,
+    exec_root: Option<PathBuf>,
+    host: Option<String>,
+    #[serde(default)]
+    labels: BTreeMap<String, String>,
+    log_level: Option<String>,
+    log_file: Option<PathBuf>,
+}
+
+/// Puts the settings together. `host` is what `--host` or SKEP_HOST said.
+///
+/// # Errors
+/// Names the file or the option that is wrong.
+pub fn read(args: DaemonArgs, host: Option<&str>) -> anyhow::Result<Config> {
+    let file = read_file(args.config.as_deref())?;
+    let mut labels = file.labels;
+    for text in &args.label {
+        let (name, value) = read::label(text).map_err(anyhow::Error::msg).context("--label")?;
+        labels.insert(name, value);
+    }
+    let exec_root = absolute(
+        "--exec-root",
+        args.exec_root.or(file.exec_root).unwrap_or_else(|| DEFAULT_EXEC_ROOT.into()),
+    )?;
+    let host = host.map(str::to_owned).or(file.host);
+    let socket = match host.as_deref() {
+        None => exec_root.join("skep.sock"),
+        Some(address) => socket_of(address)?,
+    };
+    let log_level = args.log_level.or(file.log_level).unwrap_or_else(|| "info".into());
+    if !["error", "warn", "info", "debug", "trace"].contains(&log_level.as_str()) {
+        bail!("--log-level {log_level}: expected error, warn, info, debug or trace");
+    }
+    Ok(Config {
+        data_root: absolute(
+            "--data-root",
+            args.data_root.or(file.data_root).unwrap_or_else(|| DEFAULT_DATA_ROOT.into()),
+        )?,
+        exec_root,
+        socket,
+        labels,
+        log_level,
+        log_file: args.log_file.or(file.log_file),
+    })
+}
+
+fn read_file(named: Option<&Path>) -> anyhow::Result<File> {
+    let path = named.unwrap_or(Path::new(DEFAULT_FILE));
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => {
+            return Ok(File::default());
+        }
+        Err(error) => {
+            return Err(error).with_context(|| format!("cannot read the configuration {}", path.display()));
+        }
+    };
+    toml::from_str(&text).with_context(|| format!("the configuration {} is wrong", path.display()))
+}
+
+/// The socket's path in an address such as `unix:///run/skep/skep.sock`.
+///
+/// # Errors
+/// Says what is expected.
+pub fn socket_of(address: &str) -> anyhow::Result<PathBuf> {
+    match address.strip_prefix("unix://") {
+        Some(path) if path.starts_with('/') => Ok(path.into()),
+        _ => bail!("host \"{address}\": expected unix:///PATH, such as unix:///run/skep/skep.sock"),
+    }
+}
+
+fn absolute(option: &str, path: PathBuf) -> anyhow::Result<PathBuf> {
+    std::path::absolute(&path).with_context(|| format!("{option} {}", path.display()))
+}
+
+#[cfg(test)]
+#[path = "config_tests.rs"]
+mod tests;

@@ -1,0 +1,50 @@
+use super::*;
+
+fn args(config: Option<PathBuf>) -> DaemonArgs {
+    DaemonArgs {
+        config,
+        data_root: None,
+        exec_root: None,
+        label: vec!["disk=ssd".into()],
+        log_level: None,
+        log_file: None,
+    }
+}
+
+fn with_file(text: &str) -> (tempfile::TempDir, DaemonArgs) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("skep.toml");
+    std::fs::write(&path, text).unwrap();
+    (dir, args(Some(path)))
+}
+
+#[test]
+fn the_command_line_wins_over_the_file() {
+    let (_dir, mut args) = with_file("data-root = \"/a\"\nexec-root = \"/b\"\n[labels]\ndisk = \"hdd\"\n");
+    args.data_root = Some("/c".into());
+    let config = read(args, None).unwrap();
+    assert_eq!(config.data_root, Path::new("/c"));
+    assert_eq!(config.exec_root, Path::new("/b"));
+    assert_eq!(config.socket, Path::new("/b/skep.sock"));
+    assert_eq!(config.labels["disk"], "ssd");
+}
+
+#[test]
+fn a_wrong_file_is_refused_with_the_place() {
+    let (_dir, args) = with_file("data-rot = \"/a\"\n");
+    let error = format!("{:#}", read(args, None).unwrap_err());
+    assert!(error.contains("data-rot") && error.contains("line 1"), "{error}");
+}
+
+#[test]
+fn a_named_file_must_be_there() {
+    let error = read(args(Some("/nowhere/skep.toml".into())), None).unwrap_err();
+    assert!(format!("{error:#}").contains("/nowhere/skep.toml"));
+}
+
+#[test]
+fn an_address_must_be_a_socket() {
+    assert!(read(args(Some("/dev/null".into())), Some("tcp://x")).is_err());
+    let config = read(args(Some("/dev/null".into())), Some("unix:///x/y.sock")).unwrap();
+    assert_eq!(config.socket, Path::new("/x/y.sock"));
+}

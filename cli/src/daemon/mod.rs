@@ -1,0 +1,3 @@
+//! The daemon: wires manager, worker and netd together.
+
+pub mod config;
