@@ -11,7 +11,12 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// A clustered container scheduler: services, replicas, overlay networks, one binary.
 #[derive(Parser, Debug)]
-#[command(name = "skep", version, propagate_version = true, arg_required_else_help = true)]
+#[command(
+    name = "skep",
+    version,
+    propagate_version = true,
+    arg_required_else_help = true
+)]
 pub struct Cli {
     /// The daemon to talk to [default: unix:///run/skep/skep.sock].
     #[arg(

@@ -24,9 +24,13 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     }
     let (mut rest, mut total) = (text, 0.0);
     while !rest.is_empty() {
-        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(wrong)?;
+        let end = rest
+            .find(|c: char| !c.is_ascii_digit() && c != '.')
+            .ok_or_else(wrong)?;
         let (number, tail) = rest.split_at(end);
-        let unit = tail.find(|c: char| c.is_ascii_digit()).unwrap_or(tail.len());
+        let unit = tail
+            .find(|c: char| c.is_ascii_digit())
+            .unwrap_or(tail.len());
         let (unit, next) = tail.split_at(unit);
         let seconds = match unit {
             "h" => 3600.0,
@@ -53,7 +57,9 @@ pub fn duration(text: &str) -> Result<Duration, String> {
 pub fn bytes(text: &str) -> Result<u64, String> {
     let wrong = || format!("\"{text}\" is not a size such as 512k, 64m or 1g");
     let lower = text.to_ascii_lowercase();
-    let end = lower.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(lower.len());
+    let end = lower
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .unwrap_or(lower.len());
     let (number, unit) = lower.split_at(end);
     let shift = match unit.trim() {
         "" | "b" => 0,
@@ -71,7 +77,8 @@ pub fn bytes(text: &str) -> Result<u64, String> {
 /// # Errors
 /// Says what is not understood.
 pub fn cpus(text: &str) -> Result<u64, String> {
-    scaled(text, 1_000_000_000).ok_or_else(|| format!("\"{text}\" is not a number of cores such as 0.5"))
+    scaled(text, 1_000_000_000)
+        .ok_or_else(|| format!("\"{text}\" is not a number of cores such as 0.5"))
 }
 
 /// `text`, a decimal fraction, times `factor`; exact, rounded down.
@@ -81,9 +88,17 @@ fn scaled(text: &str, factor: u64) -> Option<u64> {
     if (whole.is_empty() && fraction.is_empty()) || !digits(whole) || !digits(fraction) {
         return None;
     }
-    let whole: u64 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
+    let whole: u64 = if whole.is_empty() {
+        0
+    } else {
+        whole.parse().ok()?
+    };
     let fraction = fraction.get(..fraction.len().min(9)).unwrap_or_default();
-    let numerator: u128 = if fraction.is_empty() { 0 } else { fraction.parse().ok()? };
+    let numerator: u128 = if fraction.is_empty() {
+        0
+    } else {
+        fraction.parse().ok()?
+    };
     let divisor = 10u128.checked_pow(u32::try_from(fraction.len()).ok()?)?;
     let part = u64::try_from(numerator * u128::from(factor) / divisor).ok()?;
     whole.checked_mul(factor)?.checked_add(part)
@@ -96,11 +111,21 @@ fn scaled(text: &str, factor: u64) -> Option<u64> {
 pub fn signal(text: &str) -> Result<i32, String> {
     let wrong = || format!("\"{text}\" is not a signal such as SIGTERM, INT or 15");
     if let Ok(number) = text.parse::<i32>() {
-        return if (1..=64).contains(&number) { Ok(number) } else { Err(wrong()) };
+        return if (1..=64).contains(&number) {
+            Ok(number)
+        } else {
+            Err(wrong())
+        };
     }
     let upper = text.to_ascii_uppercase();
-    let name = if upper.starts_with("SIG") { upper } else { format!("SIG{upper}") };
-    name.parse::<nix::sys::signal::Signal>().map(|signal| signal as i32).map_err(|_| wrong())
+    let name = if upper.starts_with("SIG") {
+        upper
+    } else {
+        format!("SIG{upper}")
+    };
+    name.parse::<nix::sys::signal::Signal>()
+        .map(|signal| signal as i32)
+        .map_err(|_| wrong())
 }
 
 /// Reads a published port, in the short or the long form.
@@ -108,7 +133,11 @@ pub fn signal(text: &str) -> Result<i32, String> {
 /// # Errors
 /// Says what is not understood.
 pub fn port(text: &str) -> Result<PortSpec, String> {
-    if text.contains('=') { long_port(text) } else { short_port(text) }
+    if text.contains('=') {
+        long_port(text)
+    } else {
+        short_port(text)
+    }
 }
 
 fn short_port(text: &str) -> Result<PortSpec, String> {
@@ -118,7 +147,9 @@ fn short_port(text: &str) -> Result<PortSpec, String> {
         None => (None, ports),
     };
     if target.contains(':') {
-        return Err(format!("\"{text}\": a service's port is open on every address, name none"));
+        return Err(format!(
+            "\"{text}\": a service's port is open on every address, name none"
+        ));
     }
     Ok(PortSpec {
         protocol: protocol(transport)?,
@@ -129,11 +160,16 @@ fn short_port(text: &str) -> Result<PortSpec, String> {
 }
 
 fn long_port(text: &str) -> Result<PortSpec, String> {
-    let mut port =
-        PortSpec { protocol: Protocol::Tcp, target: 0, published: None, mode: PublishMode::Ingress };
+    let mut port = PortSpec {
+        protocol: Protocol::Tcp,
+        target: 0,
+        published: None,
+        mode: PublishMode::Ingress,
+    };
     for part in text.split(',') {
-        let (key, value) =
-            part.split_once('=').ok_or_else(|| format!("\"{part}\" is not KEY=VALUE"))?;
+        let (key, value) = part
+            .split_once('=')
+            .ok_or_else(|| format!("\"{part}\" is not KEY=VALUE"))?;
         match key.trim() {
             "target" | "dst" => port.target = port_number(value)?,
             "published" | "src" => port.published = Some(port_number(value)?),
@@ -152,7 +188,11 @@ fn long_port(text: &str) -> Result<PortSpec, String> {
             }
         }
     }
-    if port.target == 0 { Err(format!("\"{text}\" names no target port")) } else { Ok(port) }
+    if port.target == 0 {
+        Err(format!("\"{text}\" names no target port"))
+    } else {
+        Ok(port)
+    }
 }
 
 fn port_number(text: &str) -> Result<u16, String> {
@@ -176,9 +216,15 @@ fn protocol(text: &str) -> Result<Protocol, String> {
 /// Says what is not understood.
 pub fn network(text: &str) -> Result<NetworkArg, String> {
     if !text.contains('=') {
-        return Ok(NetworkArg { name: text.to_owned(), aliases: Vec::new() });
+        return Ok(NetworkArg {
+            name: text.to_owned(),
+            aliases: Vec::new(),
+        });
     }
-    let mut network = NetworkArg { name: String::new(), aliases: Vec::new() };
+    let mut network = NetworkArg {
+        name: String::new(),
+        aliases: Vec::new(),
+    };
     for part in text.split(',') {
         match part.split_once('=') {
             Some(("name", value)) => network.name = value.to_owned(),
@@ -186,7 +232,11 @@ pub fn network(text: &str) -> Result<NetworkArg, String> {
             _ => return Err(format!("\"{part}\" is neither name=NETWORK nor alias=NAME")),
         }
     }
-    if network.name.is_empty() { Err(format!("\"{text}\" names no network")) } else { Ok(network) }
+    if network.name.is_empty() {
+        Err(format!("\"{text}\" names no network"))
+    } else {
+        Ok(network)
+    }
 }
 
 /// Reads `SERVICE=REPLICAS`.

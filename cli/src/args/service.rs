@@ -50,7 +50,11 @@ pub struct CreateArgs {
     /// The image.
     pub image: String,
     /// What to run instead of the image's command.
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARG")]
+    #[arg(
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        value_name = "ARG"
+    )]
     pub args: Vec<String>,
     /// Name of the service; made up when not given.
     #[arg(long)]

@@ -51,26 +51,35 @@ pub fn read(args: DaemonArgs, host: Option<&str>) -> anyhow::Result<Config> {
     let file = read_file(args.config.as_deref())?;
     let mut labels = file.labels;
     for text in &args.label {
-        let (name, value) = read::label(text).map_err(anyhow::Error::msg).context("--label")?;
+        let (name, value) = read::label(text)
+            .map_err(anyhow::Error::msg)
+            .context("--label")?;
         labels.insert(name, value);
     }
     let exec_root = absolute(
         "--exec-root",
-        args.exec_root.or(file.exec_root).unwrap_or_else(|| DEFAULT_EXEC_ROOT.into()),
+        args.exec_root
+            .or(file.exec_root)
+            .unwrap_or_else(|| DEFAULT_EXEC_ROOT.into()),
     )?;
     let host = host.map(str::to_owned).or(file.host);
     let socket = match host.as_deref() {
         None => exec_root.join("skep.sock"),
         Some(address) => socket_of(address)?,
     };
-    let log_level = args.log_level.or(file.log_level).unwrap_or_else(|| "info".into());
+    let log_level = args
+        .log_level
+        .or(file.log_level)
+        .unwrap_or_else(|| "info".into());
     if !["error", "warn", "info", "debug", "trace"].contains(&log_level.as_str()) {
         bail!("--log-level {log_level}: expected error, warn, info, debug or trace");
     }
     Ok(Config {
         data_root: absolute(
             "--data-root",
-            args.data_root.or(file.data_root).unwrap_or_else(|| DEFAULT_DATA_ROOT.into()),
+            args.data_root
+                .or(file.data_root)
+                .unwrap_or_else(|| DEFAULT_DATA_ROOT.into()),
         )?,
         exec_root,
         socket,
@@ -88,7 +97,8 @@ fn read_file(named: Option<&Path>) -> anyhow::Result<File> {
             return Ok(File::default());
         }
         Err(error) => {
-            return Err(error).with_context(|| format!("cannot read the configuration {}", path.display()));
+            return Err(error)
+                .with_context(|| format!("cannot read the configuration {}", path.display()));
         }
     };
     toml::from_str(&text).with_context(|| format!("the configuration {} is wrong", path.display()))

@@ -20,7 +20,8 @@ fn with_file(text: &str) -> (tempfile::TempDir, DaemonArgs) {
 
 #[test]
 fn the_command_line_wins_over_the_file() {
-    let (_dir, mut args) = with_file("data-root = \"/a\"\nexec-root = \"/b\"\n[labels]\ndisk = \"hdd\"\n");
+    let (_dir, mut args) =
+        with_file("data-root = \"/a\"\nexec-root = \"/b\"\n[labels]\ndisk = \"hdd\"\n");
     args.data_root = Some("/c".into());
     let config = read(args, None).unwrap();
     assert_eq!(config.data_root, Path::new("/c"));
@@ -33,7 +34,10 @@ fn the_command_line_wins_over_the_file() {
 fn a_wrong_file_is_refused_with_the_place() {
     let (_dir, args) = with_file("data-rot = \"/a\"\n");
     let error = format!("{:#}", read(args, None).unwrap_err());
-    assert!(error.contains("data-rot") && error.contains("line 1"), "{error}");
+    assert!(
+        error.contains("data-rot") && error.contains("line 1"),
+        "{error}"
+    );
 }
 
 #[test]

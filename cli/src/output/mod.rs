@@ -53,7 +53,10 @@ impl Width {
 /// What the system says when it cannot write.
 pub fn line(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.write_all(b"\n")) {
+    match out
+        .write_all(text.as_bytes())
+        .and_then(|()| out.write_all(b"\n"))
+    {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         other => other,
     }
@@ -75,7 +78,11 @@ pub fn list<T: Serialize>(
     id: fn(&T) -> &str,
     args: &ListArgs,
 ) -> anyhow::Result<()> {
-    let width = if args.no_trunc { Width::Whole } else { Width::Short };
+    let width = if args.no_trunc {
+        Width::Whole
+    } else {
+        Width::Short
+    };
     if args.quiet {
         for row in rows {
             line(&width.id(id(row)))?;
@@ -102,7 +109,10 @@ pub fn table<T>(rows: &[T], columns: &[Column<T>], width: Width) -> String {
     for (number, column) in table.column_iter_mut().enumerate() {
         column.set_padding((0, if number == last { 0 } else { 3 }));
     }
-    let lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
+    let lines: Vec<String> = table
+        .lines()
+        .map(|line| line.trim_end().to_owned())
+        .collect();
     lines.join("\n")
 }
 
@@ -153,7 +163,9 @@ fn outline(value: &Value, depth: usize, text: &mut String) {
 }
 
 fn plain(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+    value
+        .as_str()
+        .map_or_else(|| value.to_string(), str::to_owned)
 }
 
 #[cfg(test)]

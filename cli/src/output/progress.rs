@@ -47,11 +47,18 @@ impl Progress {
             return Self::Quiet;
         }
         if !std::io::stderr().is_terminal() {
-            return Self::Lines { last: String::new() };
+            return Self::Lines {
+                last: String::new(),
+            };
         }
         let all = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
-        let overall = all.add(ProgressBar::no_length().with_style(style("overall progress: {msg}")));
-        Self::Bars { all, overall, slots: Vec::new() }
+        let overall =
+            all.add(ProgressBar::no_length().with_style(style("overall progress: {msg}")));
+        Self::Bars {
+            all,
+            overall,
+            slots: Vec::new(),
+        }
     }
 
     /// Shows that `running` of `wanted` tasks run, and where each slot stands.
@@ -70,9 +77,17 @@ impl Progress {
                     *last = text;
                 }
             }
-            Self::Bars { all, overall, slots } => {
+            Self::Bars {
+                all,
+                overall,
+                slots,
+            } => {
                 overall.set_message(sum);
-                let shown = if standing.len() > MOST_BARS { &[] } else { standing };
+                let shown = if standing.len() > MOST_BARS {
+                    &[]
+                } else {
+                    standing
+                };
                 while slots.len() > shown.len() {
                     if let Some(bar) = slots.pop() {
                         bar.finish_and_clear();
