@@ -19,6 +19,7 @@ use crate::error::NetError;
 use crate::kernel::{Kernel, KernelError};
 use crate::names::{self, Mac, Ns, network_ns, task_ns};
 use crate::plan::{self, Gateway, Plug};
+use crate::publish;
 use crate::reconcile::{Acks, Attached, Current, Inner, Netd};
 use crate::record::{self, PlugRecord, PortRecord, Record};
 use crate::step::Step;
@@ -165,7 +166,18 @@ impl<K: Kernel> Netd<K> {
         };
         self.serve_task(task, &mut attached, &current.view).await?;
         inner.tasks.insert(task, attached);
-        self.program_node(inner, &current.view).await
+        self.program_node(inner, &current.view).await?;
+        if ports.is_empty() {
+            return Ok(());
+        }
+        let wanted = publish::wanted(&current.view, &inner.tasks);
+        let taken = self.published.open(&wanted).await;
+        let own = taken.into_iter().find(|(door, _)| {
+            ports.iter().any(|port| {
+                port.published == door.port && (port.protocol == Protocol::Udp) == door.udp
+            })
+        });
+        own.map_or(Ok(()), |(_, error)| Err(error))
     }
 
     /// One interface on an overlay network.
@@ -285,6 +297,9 @@ impl<K: Kernel> Netd<K> {
         let current = self.view.borrow().clone();
         if let Some(current) = current {
             self.program_node(inner, &current.view).await?;
+            self.published
+                .open(&publish::wanted(&current.view, &inner.tasks))
+                .await;
             self.remove_unused(inner, &current.view, &mut Acks::default())
                 .await;
         }

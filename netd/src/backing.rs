@@ -3,6 +3,7 @@
 //! Pure.
 
 use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
 
 use skep_proto::ids::{NetworkId, ServiceId};
 use skep_proto::spec::PublishMode;
@@ -20,10 +21,17 @@ pub struct Backing {
 }
 
 impl Backing {
-    /// Connections of `before` that lead to tasks which are gone.
+    /// Connections of `before` that lead to tasks which are gone, or to nobody where somebody is now.
     #[must_use]
     pub fn gone_since(&self, before: &Self) -> Vec<Forget> {
-        before.kept.difference(&self.kept).copied().collect()
+        let gone = before.kept.difference(&self.kept).copied();
+        // Datagrams sent while nobody was behind an address are tracked as going to the address itself.
+        let (had, has) = (before.balanced.vips(), self.balanced.vips());
+        let born = has.difference(&had).map(|vip| Forget {
+            to: Some(*vip),
+            from: *vip,
+        });
+        gone.chain(born).collect()
     }
 }
 
@@ -76,6 +84,19 @@ pub fn of_ports(view: &View) -> Backing {
         }));
     }
     backing
+}
+
+/// The address and port of some live task behind a published port, by a number that the caller varies.
+#[must_use]
+pub fn target_of(view: &View, service: ServiceId, place: usize) -> Option<Ipv4Addr> {
+    let tasks: Vec<Ipv4Addr> = view
+        .networks
+        .iter()
+        .filter(|network| network.ingress)
+        .flat_map(|network| live(network, service))
+        .map(|one| one.address)
+        .collect();
+    tasks.get(place.checked_rem(tasks.len())?).copied()
 }
 
 fn live(network: &NetworkView, service: ServiceId) -> impl Iterator<Item = &EndpointView> {

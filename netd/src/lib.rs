@@ -15,6 +15,7 @@ mod plan;
 mod publish;
 mod reconcile;
 mod record;
+mod relay;
 mod rules;
 pub mod step;
 

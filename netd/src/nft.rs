@@ -143,6 +143,8 @@ pub enum Meta {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ct {
     Mark,
+    /// Bits that say what was done to the connection.
+    Status,
     /// The zone of the original direction only.
     OriginalZone,
 }
@@ -236,4 +238,5 @@ pub enum Expr {
         bytes: Vec<u8>,
     },
     Accept,
+    Drop,
 }

@@ -208,7 +208,10 @@ impl<K: Kernel> Netd<K> {
             );
             acks.failures.push(error);
         }
-        acks.failures.extend(self.published.open(&view).await);
+        let wanted = crate::publish::wanted(&view, &inner.tasks);
+        let taken = self.published.open(&wanted).await;
+        acks.failures
+            .extend(taken.into_iter().map(|(_, error)| error));
         let revisions = view
             .networks
             .iter()

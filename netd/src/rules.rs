@@ -16,8 +16,10 @@ pub use ingress::ingress_switch;
 use ingress::way_back;
 use words::{anew, base, chain, device, differs, equal, load, rule};
 
-use crate::names::{GATEWAY, TABLE};
-use crate::nft::{Edit, Expr, Family, Header, Hook, Kind, Meta, Policy, Reg, Side, Table, Test};
+use crate::names::{GATEWAY, TABLE, WAY_OUT};
+use crate::nft::{
+    Ct, Edit, Expr, Family, Header, Hook, Kind, Meta, Policy, Reg, Side, Table, Test,
+};
 
 /// The table of addresses, in a container's namespace and in the node's.
 pub const IP: Table = Table {
@@ -43,6 +45,8 @@ const NAT_SOURCE: i32 = 100;
 const RAW: i32 = -300;
 const MANGLE: i32 = -150;
 const LOCAL_ADDRESS: u32 = 2;
+/// Source or destination of the connection is rewritten.
+const TRANSLATED: u32 = 0x10 | 0x20;
 const TCP: u8 = 6;
 const UDP: u8 = 17;
 
@@ -115,6 +119,14 @@ pub struct NodeRules {
 /// The node's one table, whole.
 #[must_use]
 pub fn node(rules: NodeRules, balanced: &Balanced) -> Vec<Edit> {
+    let mut edits = accept();
+    leave(&mut edits, rules);
+    balance(&mut edits, balanced, Balance::Port);
+    edits
+}
+
+/// Published ports on the node's own addresses.
+fn accept() -> Vec<Edit> {
     let mut edits = anew(IP);
     edits.extend(maps(Balance::Port));
     for (name, hook) in [("in", Hook::Prerouting), ("out", Hook::Output)] {
@@ -136,17 +148,26 @@ pub fn node(rules: NodeRules, balanced: &Balanced) -> Vec<Edit> {
         accept.extend(follow(Balance::Port));
         edits.push(rule(IP, name, accept));
     }
+    edits
+}
+
+/// What containers send out, and what the node forwards to them.
+fn leave(edits: &mut Vec<Edit>, rules: NodeRules) {
     edits.push(chain(
         IP,
         "leave",
         base(Kind::Nat, Hook::Postrouting, NAT_SOURCE, Policy::Accept),
     ));
+    let through = base(Kind::Filter, Hook::Forward, 0, Policy::Accept);
+    edits.push(chain(IP, "through", through));
     if let Some(range) = rules.way_out {
+        edits.push(rule(IP, "through", only_translated(WAY_OUT)));
         let mut leave = from_range(range);
         leave.push(Expr::Masquerade);
         edits.push(rule(IP, "leave", leave));
     }
     if let Some(range) = rules.ingress {
+        edits.push(rule(IP, "through", only_translated(GATEWAY)));
         let leaves_by = |test| {
             let name = device(GATEWAY).to_vec();
             [
@@ -174,8 +195,6 @@ pub fn node(rules: NodeRules, balanced: &Balanced) -> Vec<Edit> {
         own.push(Expr::Masquerade);
         edits.push(rule(IP, "leave", own));
     }
-    balance(&mut edits, balanced, Balance::Port);
-    edits
 }
 
 fn from_range(range: Ipv4Net) -> Vec<Expr> {
@@ -186,5 +205,27 @@ fn from_range(range: Ipv4Net) -> Vec<Expr> {
             mask: range.netmask().octets().to_vec(),
         },
         equal(Reg(0), &range.network().octets()),
+    ]
+}
+
+/// What the node forwards to containers was either sent to a published port or answers what they asked; nobody, not
+/// even a neighbour, reaches their addresses here directly.
+fn only_translated(name: &str) -> Vec<Expr> {
+    vec![
+        Expr::Meta {
+            what: Meta::InterfaceOut,
+            to: Reg(4),
+        },
+        equal(Reg(4), &device(name)),
+        Expr::Ct {
+            what: Ct::Status,
+            to: Reg(0),
+        },
+        Expr::Mask {
+            reg: Reg(0),
+            mask: TRANSLATED.to_ne_bytes().to_vec(),
+        },
+        equal(Reg(0), &[0; 4]),
+        Expr::Drop,
     ]
 }

@@ -8,6 +8,7 @@ use crate::nft::{Ct, Expr, Header, Meta, Reg, Side, Test};
 
 /// The register that holds a verdict.
 const VERDICT: u32 = 0;
+const DROP: u32 = 0;
 const ACCEPT: u32 = 1;
 const CT_ORIGINAL: u8 = 0;
 
@@ -116,13 +117,16 @@ fn decide(expr: &Expr) -> (&'static str, Vec<DefaultNla>) {
         Expr::Immediate { to, bytes } => {
             ("immediate", vec![number(1, register(*to)), value(2, bytes)])
         }
-        Expr::Accept => {
-            let verdict = nested(2, &[number(1, ACCEPT)]);
-            ("immediate", vec![number(1, VERDICT), nested(2, &[verdict])])
-        }
+        Expr::Accept => verdict(ACCEPT),
+        Expr::Drop => verdict(DROP),
         // The rest only moves bytes and was encoded by the caller.
         _ => ("", Vec::new()),
     }
+}
+
+fn verdict(code: u32) -> (&'static str, Vec<DefaultNla>) {
+    let verdict = nested(2, &[number(1, code)]);
+    ("immediate", vec![number(1, VERDICT), nested(2, &[verdict])])
 }
 
 /// The four-byte registers begin at 8.
@@ -152,6 +156,7 @@ fn ct(what: Ct, register_kind: u16, reg: Reg) -> Vec<DefaultNla> {
     let mut all = vec![number(register_kind, register(reg))];
     match what {
         Ct::Mark => all.push(number(2, 3)),
+        Ct::Status => all.push(number(2, 2)),
         Ct::OriginalZone => {
             all.push(number(2, 17));
             all.push(DefaultNla::new(3, vec![CT_ORIGINAL]));

@@ -56,6 +56,16 @@ impl Balanced {
         }
     }
 
+    /// The virtual addresses that have tasks.
+    #[must_use]
+    pub fn vips(&self) -> BTreeSet<Ipv4Addr> {
+        let octets = self
+            .targets
+            .keys()
+            .filter_map(|key| <[u8; 4]>::try_from(&key[..]).ok());
+        octets.map(Ipv4Addr::from).collect()
+    }
+
     fn elements(&self) -> BTreeMap<(&'static str, Vec<u8>), Datum> {
         let mut all = BTreeMap::new();
         for (key, targets) in &self.targets {
