@@ -4,6 +4,7 @@
 //! rooms carry entries to them and answers away. The manager never runs a container and never imports the
 //! worker: they meet on the wire.
 
+pub mod ca;
 pub mod dispatch;
 pub mod plan;
 pub mod raft;

@@ -7,6 +7,7 @@
 //! Proto knows nobody: it imports no other room, asks no clock and opens no file.
 
 pub mod assignment;
+pub mod channel;
 pub mod cluster;
 pub mod constraint;
 pub mod difference;
