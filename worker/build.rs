@@ -1,4 +1,5 @@
-//! Builds the supervisor as a small static program, for the daemon to carry inside itself.
+//! Builds the supervisor and the built-in image's program as small static programs, for the daemon to carry
+//! inside itself.
 //!
 //! It runs a cargo of its own with a target directory of its own, so it waits for no lock of the
 //! outer one; if nothing changed it is not run at all.
@@ -27,7 +28,19 @@ const OUTER: &[&str] = &[
     "LLVM_PROFILE_FILE",
 ];
 
-/// How the supervisor is built: small, since each container has one in memory.
+/// The programs, and the variables by which the worker finds them.
+const PROGRAMS: [(&str, &str); 2] = [("skep-shim", "SKEP_SHIM"), ("skep-hello", "SKEP_HELLO")];
+
+const WATCHED: [&str; 6] = [
+    "build.rs",
+    "shim/src",
+    "shim/Cargo.toml",
+    "hello/src",
+    "hello/Cargo.toml",
+    "../Cargo.lock",
+];
+
+/// How they are built: small, since each container has one in memory.
 const PROFILE: &[(&str, &str)] = &[
     ("CARGO_PROFILE_RELEASE_OPT_LEVEL", "s"),
     ("CARGO_PROFILE_RELEASE_LTO", "true"),
@@ -39,19 +52,22 @@ const PROFILE: &[(&str, &str)] = &[
 
 fn main() -> Result<(), Box<dyn Error>> {
     let room = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?);
-    let target_dir = PathBuf::from(env::var("OUT_DIR")?).join("shim");
+    let target_dir = PathBuf::from(env::var("OUT_DIR")?).join("static");
     let target = env::var("TARGET")?;
-    for watched in ["build.rs", "shim/src", "shim/Cargo.toml", "../Cargo.lock"] {
+    for watched in WATCHED {
         println!("cargo::rerun-if-changed={}", room.join(watched).display());
     }
     let status = cargo(&room, &target_dir, &target)?.status()?;
     if !status.success() {
-        return Err(
-            format!("cannot build the supervisor (skep-shim) for {target}: {status}").into(),
+        return Err(format!("cannot build the static programs for {target}: {status}").into());
+    }
+    let built = target_dir.join(&target).join("release");
+    for (program, variable) in PROGRAMS {
+        println!(
+            "cargo::rustc-env={variable}={}",
+            built.join(program).display()
         );
     }
-    let built = target_dir.join(&target).join("release").join("skep-shim");
-    println!("cargo::rustc-env=SKEP_SHIM={}", built.display());
     Ok(())
 }
 
@@ -67,15 +83,12 @@ fn cargo(room: &Path, target_dir: &Path, target: &str) -> Result<Command, Box<dy
         }
     }
     command
-        .args([
-            "build",
-            "--release",
-            "--locked",
-            "--package",
-            "skep-shim",
-            "--bin",
-            "skep-shim",
-        ])
+        .args(["build", "--release", "--locked", "--bins"])
+        .args(
+            PROGRAMS
+                .iter()
+                .flat_map(|(program, _)| ["--package", program]),
+        )
         .args(["--manifest-path"])
         .arg(room.join("shim/Cargo.toml"))
         .args(["--target", target, "--target-dir"])

@@ -1,6 +1,7 @@
 //! Containers on this node: their images, from a description to processes, and back to nothing.
 //!
-//! Each file does one thing to a container and knows nothing of tasks, services or managers.
+//! [`Exec`] is the seam between what a task needs and how it is done: the simulation has one in memory. Each
+//! file below does one thing to a container and knows nothing of services or managers.
 
 pub mod bundle;
 pub mod cgroup;
@@ -9,3 +10,103 @@ pub mod mounts;
 pub mod runtime;
 pub mod seccomp;
 pub mod shim;
+
+use std::future::Future;
+use std::path::Path;
+
+use skep_proto::assignment::AssignedTask;
+use skep_proto::ids::TaskId;
+use skep_proto::image::{Digest, ImageRef};
+use skep_proto::time::WallTime;
+
+/// Why something could not be done to a container, for a person.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct ExecError(String);
+
+impl ExecError {
+    /// With these words.
+    pub fn new(words: impl Into<String>) -> Self {
+        Self(words.into())
+    }
+
+    /// From an error and all that caused it.
+    pub fn from_chain(error: &dyn std::error::Error) -> Self {
+        Self(crate::report::with_causes(error))
+    }
+}
+
+/// How a container ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Exit {
+    /// 0 to 255, 128 + signal when a signal ended it; none when nobody knows.
+    pub code: Option<i32>,
+    /// When.
+    pub at: WallTime,
+    /// For a person, when there is something to say.
+    pub error: String,
+}
+
+/// A container that was found when the daemon started.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Found {
+    /// Whose it is.
+    pub task: TaskId,
+    /// When it came to this.
+    pub since: WallTime,
+    /// Where it stands.
+    pub stage: FoundStage,
+}
+
+/// Where a found container stands.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum FoundStage {
+    /// Made and not started.
+    Created,
+    /// Its program runs.
+    Running {
+        /// Its first process.
+        pid: i32,
+    },
+    /// It has ended.
+    Ended(Exit),
+}
+
+/// What a task needs of this machine besides its network.
+pub trait Exec: Send + Sync + 'static {
+    /// Makes the image be here, whole and verified. May be dropped half way.
+    fn fetch(&self, image: &ImageRef) -> impl Future<Output = Result<(), ExecError>> + Send;
+
+    /// Makes a task's container in the network namespace at `netns`, up to the point before its program
+    /// runs. When it fails nothing is left.
+    fn create(
+        &self,
+        task: &AssignedTask,
+        netns: &Path,
+    ) -> impl Future<Output = Result<(), ExecError>> + Send;
+
+    /// Runs its program and gives its process id.
+    fn start(&self, task: TaskId) -> impl Future<Output = Result<i32, ExecError>> + Send;
+
+    /// Sends a signal, or the one that its image wants, to its first process.
+    fn signal(
+        &self,
+        task: TaskId,
+        signal: Option<i32>,
+    ) -> impl Future<Output = Result<(), ExecError>> + Send;
+
+    /// Ends all of its processes at once.
+    fn kill(&self, task: TaskId) -> impl Future<Output = Result<(), ExecError>> + Send;
+
+    /// Waits until it has ended. May be dropped and asked again.
+    fn wait(&self, task: TaskId) -> impl Future<Output = Exit> + Send;
+
+    /// Takes away all that is left of it; what is not there is gone already.
+    fn remove(&self, task: TaskId) -> impl Future<Output = Result<(), ExecError>> + Send;
+
+    /// Finds the containers that a former daemon left, and takes away what belongs to none.
+    fn recover(&self) -> impl Future<Output = Result<Vec<Found>, ExecError>> + Send;
+
+    /// Manifests of the images that are here whole, ascending.
+    fn images(&self) -> Vec<Digest>;
+}

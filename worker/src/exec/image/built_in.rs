@@ -9,6 +9,9 @@ use super::error::{ImageError, malformed};
 use super::manifest::{Manifest, Part};
 use super::store::Store;
 
+/// The program, as the build script made it.
+static PROGRAM: &[u8] = include_bytes!(env!("SKEP_HELLO"));
+
 /// Directories that a container's mounts and programs expect.
 const DIRECTORIES: [(&str, u32); 5] = [
     ("dev/", 0o755),
@@ -22,9 +25,14 @@ const USERS: &[u8] = b"root:x:0:0:root:/:/hello\nnobody:x:65534:65534:nobody:/:/
 const GROUPS: &[u8] = b"root:x:0:\nnogroup:x:65534:\n";
 
 impl Store {
-    /// Makes the built-in image, unless it is here. The digest follows from the program alone: it is the
+    /// Makes the image that the daemon carries, `skep/hello:latest`, unless it is here. Blocks.
+    pub fn built_in(&self) -> Result<Loaded, ImageError> {
+        self.make_built_in(PROGRAM)
+    }
+
+    /// An image of one program, unless it is here. The digest follows from the program alone: it is the
     /// same on every node of the same build. Blocks.
-    pub fn make_built_in(&self, program: &[u8]) -> Result<Loaded, ImageError> {
+    pub(crate) fn make_built_in(&self, program: &[u8]) -> Result<Loaded, ImageError> {
         let layer = layer(program).map_err(|error| malformed("the built-in image", error))?;
         let config = ImageConfig {
             entrypoint: vec!["/hello".to_owned()],

@@ -1,0 +1,299 @@
+//! What this node remembers over a restart: its last assignment, how tasks ended, which managers there are.
+//!
+//! What a supervisor knows (that a container runs, how it ended) is not written twice.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use prost::Message;
+use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+use serde::{Deserialize, Serialize};
+use skep_proto::assignment::Assignment;
+use skep_proto::ids::TaskId;
+use skep_proto::time::WallTime;
+use skep_proto::wire::v1;
+
+use crate::step::{Cause, Ending, Local, Moment, Stage};
+
+const FILE: &str = "worker.redb";
+/// Of every record in it; it stands in front of each.
+const VERSION: u8 = 1;
+
+const SINGLE: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("single");
+const TASKS: TableDefinition<'_, u128, &[u8]> = TableDefinition::new("tasks");
+
+const ASSIGNMENT: &str = "assignment";
+const MANAGERS: &str = "managers";
+
+/// Why something is not remembered.
+#[derive(Debug, thiserror::Error)]
+pub enum DbError {
+    /// The database says no.
+    #[error("cannot {act} in the worker's database: {source}")]
+    Database {
+        /// What was tried.
+        act: &'static str,
+        /// Why not.
+        source: Box<redb::Error>,
+    },
+    /// A record that a later release wrote, or a damaged one.
+    #[error(
+        "the worker's database holds {what} that this release cannot read ({reason}): \
+         start the release that wrote it"
+    )]
+    Unreadable {
+        /// Which record.
+        what: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The daemon ends.
+    #[error("the daemon is ending")]
+    Ending,
+}
+
+fn failed<E: Into<redb::Error>>(act: &'static str) -> impl FnOnce(E) -> DbError {
+    move |error| DbError::Database {
+        act,
+        source: Box::new(error.into()),
+    }
+}
+
+/// The database; clones are the same one.
+#[derive(Clone, Debug)]
+pub struct Db(Arc<Database>);
+
+/// What is kept of a task: that it was told to end, and how it ended.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+struct TaskRecord {
+    since_ms: u64,
+    stopped: bool,
+    killed: bool,
+    ending: Option<EndingRecord>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+struct EndingRecord {
+    cause: CauseRecord,
+    error: String,
+    removed: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+enum CauseRecord {
+    Exited(i32),
+    CouldNotBegin,
+    Cancelled,
+    Lost,
+}
+
+impl TaskRecord {
+    fn of(local: &Local) -> Self {
+        let ending = match &local.stage {
+            Stage::Ended(ending) => Some((ending, false)),
+            Stage::Removed(ending) => Some((ending, true)),
+            _ => None,
+        };
+        Self {
+            since_ms: local.since.unix_millis(),
+            stopped: local.stopped.is_some(),
+            killed: local.killed,
+            ending: ending.map(|(ending, removed)| EndingRecord {
+                cause: match ending.cause {
+                    Cause::Exited(code) => CauseRecord::Exited(code),
+                    Cause::CouldNotBegin => CauseRecord::CouldNotBegin,
+                    Cause::Cancelled => CauseRecord::Cancelled,
+                    Cause::Lost => CauseRecord::Lost,
+                },
+                error: ending.error.clone(),
+                removed,
+            }),
+        }
+    }
+
+    fn local(self, now: Moment) -> Local {
+        let stage = self.ending.map_or(Stage::Absent, |record| {
+            let ending = Ending {
+                cause: match record.cause {
+                    CauseRecord::Exited(code) => Cause::Exited(code),
+                    CauseRecord::CouldNotBegin => Cause::CouldNotBegin,
+                    CauseRecord::Cancelled => Cause::Cancelled,
+                    CauseRecord::Lost => Cause::Lost,
+                },
+                error: record.error,
+            };
+            match record.removed {
+                true => Stage::Removed(ending),
+                false => Stage::Ended(ending),
+            }
+        });
+        Local {
+            stage,
+            since: WallTime::from_unix_millis(self.since_ms),
+            // The grace begins anew: nobody knows how long the daemon was away.
+            stopped: self.stopped.then_some(now),
+            killed: self.killed,
+        }
+    }
+}
+
+impl Db {
+    /// Opens or makes the database below `root`.
+    pub fn open(root: &Path) -> Result<Self, DbError> {
+        let database = Database::create(root.join(FILE)).map_err(failed("open"))?;
+        let writing = database.begin_write().map_err(failed("make tables"))?;
+        writing.open_table(SINGLE).map_err(failed("make tables"))?;
+        writing.open_table(TASKS).map_err(failed("make tables"))?;
+        writing.commit().map_err(failed("make tables"))?;
+        Ok(Self(Arc::new(database)))
+    }
+
+    /// Keeps the assignment: it is durable when this returns.
+    pub async fn keep_assignment(&self, assignment: &Assignment) -> Result<(), DbError> {
+        let bytes = v1::Assignment::from(assignment).encode_to_vec();
+        self.put(ASSIGNMENT, bytes).await
+    }
+
+    /// The last assignment.
+    pub fn assignment(&self) -> Result<Option<Assignment>, DbError> {
+        let unreadable = |reason: String| DbError::Unreadable {
+            what: "an assignment",
+            reason,
+        };
+        self.get(ASSIGNMENT)?
+            .map(|bytes| {
+                let message = v1::Assignment::decode(bytes.as_slice())
+                    .map_err(|error| unreadable(error.to_string()))?;
+                Assignment::try_from(message).map_err(|error| unreadable(error.to_string()))
+            })
+            .transpose()
+    }
+
+    /// Keeps where managers are.
+    pub async fn keep_managers(&self, managers: &[SocketAddr]) -> Result<(), DbError> {
+        let bytes = postcard::to_stdvec(managers).map_err(|error| DbError::Unreadable {
+            what: "managers",
+            reason: error.to_string(),
+        })?;
+        self.put(MANAGERS, bytes).await
+    }
+
+    /// Where managers were.
+    pub fn managers(&self) -> Result<Vec<SocketAddr>, DbError> {
+        let bytes = self.get(MANAGERS)?;
+        bytes.map_or(Ok(Vec::new()), |bytes| {
+            postcard::from_bytes(&bytes).map_err(|error| DbError::Unreadable {
+                what: "managers",
+                reason: error.to_string(),
+            })
+        })
+    }
+
+    /// Keeps what no supervisor knows of a task.
+    pub async fn keep_task(&self, task: TaskId, local: &Local) -> Result<(), DbError> {
+        let record = postcard::to_stdvec(&TaskRecord::of(local));
+        let mut bytes = record.map_err(|error| DbError::Unreadable {
+            what: "a task",
+            reason: error.to_string(),
+        })?;
+        bytes.insert(0, VERSION);
+        self.write("keep a task", move |writing| {
+            let mut table = writing.open_table(TASKS)?;
+            table.insert(task.bits(), bytes.as_slice())?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Forgets a task.
+    pub async fn forget_task(&self, task: TaskId) -> Result<(), DbError> {
+        self.write("forget a task", move |writing| {
+            let mut table = writing.open_table(TASKS)?;
+            table.remove(task.bits())?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// What is kept of all tasks.
+    pub fn tasks(&self, now: Moment) -> Result<Vec<(TaskId, Local)>, DbError> {
+        let read = || -> Result<Vec<(u128, Vec<u8>)>, redb::Error> {
+            let table = self.0.begin_read()?.open_table(TASKS)?;
+            let mut found = Vec::new();
+            for entry in table.iter()? {
+                let (task, record) = entry?;
+                found.push((task.value(), record.value().to_vec()));
+            }
+            Ok(found)
+        };
+        let unreadable = |reason: String| DbError::Unreadable {
+            what: "a task",
+            reason,
+        };
+        read()
+            .map_err(failed("read tasks"))?
+            .into_iter()
+            .map(|(task, bytes)| {
+                let record: TaskRecord = postcard::from_bytes(versioned(&bytes, "a task")?)
+                    .map_err(|error| unreadable(error.to_string()))?;
+                Ok((TaskId::new(task), record.local(now)))
+            })
+            .collect()
+    }
+
+    async fn put(&self, key: &'static str, mut bytes: Vec<u8>) -> Result<(), DbError> {
+        bytes.insert(0, VERSION);
+        self.write("keep a record", move |writing| {
+            let mut table = writing.open_table(SINGLE)?;
+            table.insert(key, bytes.as_slice())?;
+            Ok(())
+        })
+        .await
+    }
+
+    fn get(&self, key: &'static str) -> Result<Option<Vec<u8>>, DbError> {
+        let read = || -> Result<Option<Vec<u8>>, redb::Error> {
+            let table = self.0.begin_read()?.open_table(SINGLE)?;
+            Ok(table.get(key)?.map(|value| value.value().to_vec()))
+        };
+        let found = read().map_err(failed("read a record"))?;
+        found
+            .map(|bytes| versioned(&bytes, "a record").map(<[u8]>::to_vec))
+            .transpose()
+    }
+
+    async fn write(
+        &self,
+        act: &'static str,
+        work: impl FnOnce(&redb::WriteTransaction) -> Result<(), redb::Error> + Send + 'static,
+    ) -> Result<(), DbError> {
+        let database = Arc::clone(&self.0);
+        let written = tokio::task::spawn_blocking(move || {
+            let writing = database.begin_write()?;
+            work(&writing)?;
+            writing.commit().map_err(redb::Error::from)
+        });
+        written
+            .await
+            .map_err(|_| DbError::Ending)?
+            .map_err(failed(act))
+    }
+}
+
+fn versioned<'a>(bytes: &'a [u8], what: &'static str) -> Result<&'a [u8], DbError> {
+    match bytes.split_first() {
+        Some((&VERSION, rest)) => Ok(rest),
+        other => Err(DbError::Unreadable {
+            what,
+            reason: match other {
+                Some((version, _)) => format!("version {version}"),
+                None => "empty".to_owned(),
+            },
+        }),
+    }
+}
+
+#[cfg(test)]
+#[path = "db_tests.rs"]
+mod tests;
