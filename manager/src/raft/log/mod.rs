@@ -16,19 +16,20 @@ mod writer;
 pub(crate) mod tests;
 
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use tokio::sync::watch;
 
 use super::disk::Disk;
-use super::seal::{Key, SealError};
+use super::seal::Key;
 use frame::{BLOCK, UnknownVersion};
 use pool::Pool;
 use queue::Queue;
-use record::RecordError;
 use store::Memory;
 use writer::Writer;
+
+pub(crate) use recover::is_fresh;
 
 /// Length of a segment: 20 ms to pre-write on a plain disk, and eight of the largest entries.
 pub(crate) const SEGMENT_LEN: u64 = 8 << 20;
@@ -36,6 +37,9 @@ const SEGMENT_LEAST: u64 = 16 << 10;
 const LOCK_FILE: &str = "lock";
 /// Kept free for what is written without asking: votes, membership, purges.
 const RESERVE_PARTS: u64 = 8;
+
+/// A cause that is for reading, not for matching.
+pub type Cause = Box<dyn std::error::Error + Send + Sync>;
 
 /// Why a log could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -71,7 +75,7 @@ pub enum LogError {
         /// Where in it.
         at: u64,
         /// What does not fit.
-        source: RecordError,
+        source: Cause,
     },
     /// It cannot be decrypted.
     #[error("cannot read raft log segment {segment}: {source}")]
@@ -79,14 +83,20 @@ pub enum LogError {
         /// The segment's file.
         segment: String,
         /// Why.
-        source: SealError,
+        source: Cause,
     },
     /// It was written by a newer skep.
     #[error(transparent)]
-    Version(#[from] UnknownVersion),
+    Version(Cause),
     /// Too small for the largest entry.
     #[error("log segments of {0} bytes are too small")]
     SegmentTooSmall(u64),
+}
+
+impl From<UnknownVersion> for LogError {
+    fn from(version: UnknownVersion) -> Self {
+        Self::Version(version.into())
+    }
 }
 
 impl LogError {
@@ -112,7 +122,7 @@ pub(crate) struct LogStore {
     memory: Arc<Mutex<Memory>>,
     queue: Arc<Queue>,
     pool: Arc<Pool>,
-    _owner: Arc<Owner>,
+    owner: Arc<Owner>,
     segment_len: u64,
 }
 
@@ -120,25 +130,35 @@ pub(crate) struct LogStore {
 struct Owner {
     queue: Arc<Queue>,
     writer: Mutex<Option<JoinHandle<()>>>,
-    _lock: Box<dyn std::any::Any + Send + Sync>,
+    lock: Mutex<Option<Lock>>,
+}
+
+/// A directory taken for this daemon, until dropped.
+pub(crate) type Lock = Box<dyn std::any::Any + Send + Sync>;
+
+impl Owner {
+    fn end(&self) {
+        self.queue.close();
+        let writer = lock_mutex(&self.writer).take();
+        if let Some(writer) = writer {
+            let _ = writer.join();
+        }
+        *lock_mutex(&self.lock) = None;
+    }
 }
 
 impl Drop for Owner {
     fn drop(&mut self) {
-        self.queue.close();
-        let writer = self
-            .writer
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        if let Some(writer) = writer {
-            let _ = writer.join();
-        }
+        self.end();
     }
 }
 
+fn lock_mutex<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Takes the directory for this daemon. Done before anything in it is read or made.
-pub(crate) fn lock(disk: &dyn Disk) -> Result<Box<dyn std::any::Any + Send + Sync>, LogError> {
+pub(crate) fn lock(disk: &dyn Disk) -> Result<Lock, LogError> {
     disk.lock(LOCK_FILE).map_err(|error| match error.kind() {
         io::ErrorKind::WouldBlock => LogError::InUse,
         _ => LogError::Io {
@@ -152,7 +172,7 @@ impl LogStore {
     /// Opens the log on `disk`, with segments of `segment_len` bytes from now on.
     pub(crate) fn open(
         disk: Arc<dyn Disk>,
-        lock: Box<dyn std::any::Any + Send + Sync>,
+        lock: Lock,
         key: Option<Key>,
         segment_len: u64,
     ) -> Result<Self, LogError> {
@@ -172,16 +192,17 @@ impl LogStore {
             .spawn(move || writer.run(disk))
             .map_err(LogError::io("start the log's writer"))?;
         let writer = Mutex::new(Some(thread));
+        let lock = Mutex::new(Some(lock));
         let owner = Arc::new(Owner {
             queue: queue.clone(),
             writer,
-            _lock: lock,
+            lock,
         });
         Ok(Self {
             memory,
             queue,
             pool,
-            _owner: owner,
+            owner,
             segment_len,
         })
     }
@@ -201,6 +222,11 @@ impl LogStore {
             return Err(NoRoom::Busy);
         }
         Ok(())
+    }
+
+    /// Writes what is queued, ends the writer and releases the directory. Waits for the disk.
+    pub(crate) fn close(&self) {
+        self.owner.end();
     }
 
     /// The largest command an entry can carry.

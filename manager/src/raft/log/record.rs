@@ -90,7 +90,12 @@ impl Tip {
             Record::Checkpoint(tip) => *self = *tip,
             Record::Vote(vote) => self.vote = Some(*vote),
             Record::Entry(entry) => self.last = Some(entry.log_id),
-            Record::Truncate(after) => self.last = (*after).max(self.purged),
+            Record::Truncate(after) => {
+                let keep = (*after).max(self.purged);
+                if keep.map(|id| id.index) < self.last.map(|id| id.index) {
+                    self.last = keep;
+                }
+            }
             Record::Purge(upto) => {
                 self.purged = self.purged.max(Some(*upto));
                 self.last = self.last.max(self.purged);

@@ -13,7 +13,7 @@ use super::frame::{BLOCK, Frame, Run, align, find_behind};
 use super::pool::{SUFFIX, Segment};
 use super::record::{Record, Replay};
 use crate::raft::disk::Disk;
-use crate::raft::seal::{Key, Sealer};
+use crate::raft::seal::{Key, SealError, Sealer};
 
 /// What keys of log runs are derived for.
 pub(crate) const PURPOSE: &[u8] = b"skep raft log run";
@@ -92,7 +92,7 @@ pub(crate) fn recover(disk: &dyn Disk, key: Option<&Key>) -> Result<Recovered, L
                 .front()
                 .map_or_else(String::new, |live| live.segment.name.clone()),
             at: 0,
-            source,
+            source: source.into(),
         })?;
     Ok(found)
 }
@@ -197,9 +197,9 @@ impl Scan<'_> {
         stop: Option<u64>,
         replay: &mut Replay,
     ) -> Result<(u64, u64), LogError> {
-        let seal = |source| LogError::Sealed {
+        let seal = |source: SealError| LogError::Sealed {
             segment: self.name.to_owned(),
-            source,
+            source: source.into(),
         };
         let sealer = Sealer::new(self.key, &run.salt, PURPOSE).map_err(seal)?;
         let mut count = 0;
@@ -218,7 +218,7 @@ impl Scan<'_> {
                 followed.map_err(|source| LogError::Damaged {
                     segment: self.name.to_owned(),
                     at,
-                    source,
+                    source: source.into(),
                 })?;
             }
             (at, count) = (frame.end, count + 1);
