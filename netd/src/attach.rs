@@ -1,4 +1,4 @@
-//! Attaches a container to its networks and takes it off again.
+//! Attaches a container to its networks.
 //!
 //! An attachment that fails half way is undone, so that a task is either on all its networks or on none.
 
@@ -20,7 +20,7 @@ use crate::kernel::{Kernel, KernelError};
 use crate::names::{self, Mac, Ns, network_ns, task_ns};
 use crate::plan::{self, Gateway, Plug};
 use crate::publish;
-use crate::reconcile::{Acks, Attached, Current, Inner, Netd};
+use crate::reconcile::{Attached, Current, Inner, Netd};
 use crate::record::{self, PlugRecord, PortRecord, Record};
 use crate::step::Step;
 
@@ -81,15 +81,6 @@ impl<K: Kernel> Netd<K> {
         done
     }
 
-    /// Takes a task off its networks and unpins its namespace. A task that is not attached is left so.
-    ///
-    /// # Errors
-    /// If the kernel refuses.
-    pub async fn detach(&self, task: TaskId) -> Result<(), NetError> {
-        let mut inner = self.inner.lock().await;
-        self.take_off(&mut inner, task).await
-    }
-
     /// Waits until every network was programmed.
     async fn await_networks(
         &self,
@@ -142,6 +133,11 @@ impl<K: Kernel> Netd<K> {
             })
             .collect();
         let mut record = record_of(&networks, ports);
+        let settings = self
+            .kernel
+            .run(&task_ns(&task.to_string()), plan::task_settings())
+            .await;
+        settings.map_err(|source| NetError::Prepare { task, source })?;
         // Written first: what a crash leaves half attached is found by its record.
         record::store(&self.config.records, task, &record)?;
         for (plug, (_, network)) in record.plugs.iter().zip(&networks) {
@@ -249,61 +245,6 @@ impl<K: Kernel> Netd<K> {
         self.kernel.run(&Ns::Host, outside).await.map_err(failed)?;
         self.kernel.run(&ns, inside).await.map_err(failed)?;
         Ok(address)
-    }
-
-    async fn take_off(&self, inner: &mut Inner, task: TaskId) -> Result<(), NetError> {
-        let failed = |source| NetError::Detach { task, source };
-        let text = task.to_string();
-        let known = inner.tasks.remove(&task);
-        let pinned = self.kernel.namespaces().await.map_err(failed)?;
-        let port = Step::DeleteLink {
-            name: names::port_of_task(&text),
-        };
-        for file in pinned
-            .iter()
-            .filter(|file| names::network_of_ns(file).is_some())
-        {
-            let used = known.as_ref().is_none_or(|known| {
-                let networks = known
-                    .record
-                    .plugs
-                    .iter()
-                    .map(|plug| plug.network.to_string());
-                networks
-                    .map(|id| network_ns(&id))
-                    .any(|ns| ns == Ns::Named(file.clone()))
-            });
-            if used {
-                let ns = Ns::Named(file.clone());
-                self.kernel
-                    .run(&ns, vec![port.clone()])
-                    .await
-                    .map_err(failed)?;
-            }
-        }
-        let exit = Step::DeleteLink {
-            name: names::way_out_of_task(&text),
-        };
-        self.kernel
-            .run(&Ns::Host, vec![exit])
-            .await
-            .map_err(failed)?;
-        drop(known);
-        self.kernel
-            .remove_namespace(&task_ns(&text))
-            .await
-            .map_err(failed)?;
-        record::remove(&self.config.records, task)?;
-        let current = self.view.borrow().clone();
-        if let Some(current) = current {
-            self.program_node(inner, &current.view).await?;
-            self.published
-                .open(&publish::wanted(&current.view, &inner.tasks))
-                .await;
-            self.remove_unused(inner, &current.view, &mut Acks::default())
-                .await;
-        }
-        Ok(())
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod attach;
 mod backing;
+mod detach;
 mod dns;
 mod error;
 pub mod kernel;

@@ -196,6 +196,19 @@ pub fn network_settings() -> Vec<Step> {
     ]
 }
 
+/// Settings of a container's namespace: what Docker gives, so that images need no root to listen or to ping.
+#[must_use]
+pub fn task_settings() -> Vec<Step> {
+    let set = |key: &str, value| Step::Sysctl {
+        key: key.to_owned(),
+        value,
+    };
+    vec![
+        set("ipv4/ip_unprivileged_port_start", "0"),
+        set("ipv4/ping_group_range", "0 2147483647"),
+    ]
+}
+
 /// A container's interface on one overlay network.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plug {
@@ -433,3 +446,7 @@ pub fn gateway_steps(
     here.push(set("ipv4/conf/skep-in0/send_redirects", "0"));
     (there, here)
 }
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;

@@ -8,6 +8,7 @@ use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use futures_util::{StreamExt, stream};
 use ipnet::Ipv4Net;
 use skep_proto::ids::{NetworkId, NodeId, TaskId};
 use skep_proto::view::{NetworkView, NodeView, View};
@@ -22,6 +23,9 @@ use crate::plan::{self, NetworkGoal};
 use crate::record::{self, Record};
 use crate::rules::{self, Balance, ContainerRules, NodeRules, Programmed};
 use crate::step::{LinkKind, Step, Tunnel};
+
+/// Containers whose rules are changed at once: each waits for the kernel a little.
+const AT_ONCE: usize = 8;
 
 /// Where netd keeps things and what it may use.
 #[derive(Clone, Debug)]
@@ -56,10 +60,10 @@ impl Config {
 /// What a view led to.
 #[derive(Debug, Default)]
 pub struct Acks {
-    /// Networks programmed as of this revision.
-    pub revisions: Vec<(NetworkId, u64)>,
-    /// Networks that are no longer on this node.
-    pub removed: Vec<NetworkId>,
+    /// The revision that is programmed, for each network of the view. One that failed keeps its last.
+    pub revisions: BTreeMap<NetworkId, u64>,
+    /// Networks that left the view and are still here: a task is on them, or their removal failed.
+    pub held: Vec<NetworkId>,
     /// What could not be done; the next `apply` tries again.
     pub failures: Vec<NetError>,
 }
@@ -100,6 +104,8 @@ pub(crate) struct Inner {
     pub(crate) way_out: Option<Ipv4Net>,
     /// The address that was given last on the way out.
     pub(crate) last_way_out: Option<Ipv4Addr>,
+    /// The last revision of each that was programmed whole.
+    revisions: BTreeMap<NetworkId, u64>,
     /// The node's gateway on ingress stands.
     gateway: Option<(NodeView, NetworkId)>,
     node: Option<(NodeRules, Programmed, Backing)>,
@@ -192,11 +198,9 @@ impl<K: Kernel> Netd<K> {
             }
         }
         self.directory.send_replace(Arc::new(Directory::of(&view)));
-        for (task, attached) in &mut inner.tasks {
-            if let Err(error) = self.serve_task(*task, attached, &view).await {
-                failed.extend(attached.record.plugs.iter().map(|plug| plug.network));
-                acks.failures.push(error);
-            }
+        for (networks, error) in self.serve_tasks(&mut inner, &view).await {
+            failed.extend(networks);
+            acks.failures.push(error);
         }
         self.remove_unused(&mut inner, &view, &mut acks).await;
         if let Err(error) = self.program_node(&mut inner, &view).await {
@@ -212,11 +216,17 @@ impl<K: Kernel> Netd<K> {
         let taken = self.published.open(&wanted).await;
         acks.failures
             .extend(taken.into_iter().map(|(_, error)| error));
-        let revisions = view
+        inner
+            .revisions
+            .retain(|id, _| view.networks.iter().any(|network| network.id == *id));
+        let whole = view
             .networks
             .iter()
-            .map(|network| (network.id, network.revision));
-        acks.revisions = revisions.filter(|(id, _)| !failed.contains(id)).collect();
+            .filter(|network| !failed.contains(&network.id));
+        inner
+            .revisions
+            .extend(whole.map(|network| (network.id, network.revision)));
+        acks.revisions = inner.revisions.clone();
         self.view.send_replace(Some(Current { me, view }));
         acks
     }
@@ -274,8 +284,8 @@ impl<K: Kernel> Netd<K> {
         }
     }
 
-    /// Deletes a tunnel of the same number and port that an earlier life left in another namespace of ours, or in
-    /// the node's own; says whether there was one.
+    /// Deletes a tunnel of the same number and port that an earlier life left in another namespace of ours; says
+    /// whether there was one.
     async fn clear_tunnel(&self, ours: &Ns, tunnel: Tunnel) -> Result<bool, KernelError> {
         let mut found = false;
         let pinned = self.kernel.namespaces().await?;
@@ -325,6 +335,25 @@ impl<K: Kernel> Netd<K> {
         self.kernel.run(&Ns::Host, first).await?;
         self.kernel.run(&ns, there).await?;
         self.kernel.run(&Ns::Host, last).await
+    }
+
+    /// The names and rules of all containers; what failed, with the networks it concerns.
+    async fn serve_tasks(&self, inner: &mut Inner, view: &View) -> Vec<(Vec<NetworkId>, NetError)> {
+        let served = inner.tasks.iter_mut().map(|(task, attached)| async move {
+            let done = self.serve_task(*task, attached, view).await;
+            let networks = attached
+                .record
+                .plugs
+                .iter()
+                .map(|plug| plug.network)
+                .collect();
+            done.err().map(|error| (networks, error))
+        });
+        stream::iter(served)
+            .buffer_unordered(AT_ONCE)
+            .filter_map(|failure| async move { failure })
+            .collect()
+            .await
     }
 
     /// The names and rules of one container.
@@ -437,25 +466,28 @@ impl<K: Kernel> Netd<K> {
                 return;
             }
         };
-        let used: BTreeSet<NetworkId> = inner
+        let plugs = inner
             .tasks
             .values()
-            .flat_map(|attached| attached.record.plugs.iter().map(|plug| plug.network))
-            .chain(view.networks.iter().map(|network| network.id))
-            .collect();
+            .flat_map(|attached| &attached.record.plugs);
+        let used: BTreeSet<NetworkId> = plugs.map(|plug| plug.network).collect();
+        let known = |id: &NetworkId| view.networks.iter().any(|network| network.id == *id);
         let ids = pinned
             .iter()
             .filter_map(|file| network_of_ns(file)?.parse::<NetworkId>().ok());
-        for network in ids.filter(|id| !used.contains(id)) {
+        for network in ids.filter(|id| !known(id)) {
+            if used.contains(&network) {
+                acks.held.push(network);
+                continue;
+            }
             inner.networks.remove(&network);
             if inner.gateway.as_ref().is_some_and(|(_, id)| *id == network) {
                 inner.gateway = None;
             }
-            match self.remove_network(network).await {
-                Ok(()) => acks.removed.push(network),
-                Err(source) => acks
-                    .failures
-                    .push(NetError::RemoveNetwork { network, source }),
+            if let Err(source) = self.remove_network(network).await {
+                acks.held.push(network);
+                acks.failures
+                    .push(NetError::RemoveNetwork { network, source });
             }
         }
     }

@@ -17,9 +17,7 @@ use ingress::way_back;
 use words::{anew, base, chain, device, differs, equal, load, rule};
 
 use crate::names::{GATEWAY, TABLE, WAY_OUT};
-use crate::nft::{
-    Ct, Edit, Expr, Family, Header, Hook, Kind, Meta, Policy, Reg, Side, Table, Test,
-};
+use crate::nft::{Ct, Edit, Expr, Family, Header, Hook, Kind, Meta, Policy, Reg, Side, Table};
 
 /// The table of addresses, in a container's namespace and in the node's.
 pub const IP: Table = Table {
@@ -168,32 +166,28 @@ fn leave(edits: &mut Vec<Edit>, rules: NodeRules) {
     }
     if let Some(range) = rules.ingress {
         edits.push(rule(IP, "through", only_translated(GATEWAY)));
-        let leaves_by = |test| {
-            let name = device(GATEWAY).to_vec();
-            [
+        // Also what comes back to a task by a published port: it may have asked itself.
+        let mut leave = from_range(range);
+        leave.push(Expr::Masquerade);
+        edits.push(rule(IP, "leave", leave));
+        // The node's own connections, from whichever of its addresses.
+        edits.push(rule(
+            IP,
+            "leave",
+            vec![
                 Expr::Meta {
                     what: Meta::InterfaceOut,
                     to: Reg(4),
                 },
-                Expr::Compare {
-                    reg: Reg(4),
-                    test,
-                    with: name,
+                equal(Reg(4), &device(GATEWAY)),
+                Expr::AddressKind {
+                    of: Side::Source,
+                    to: Reg(0),
                 },
-            ]
-        };
-        let mut leave = from_range(range);
-        leave.extend(leaves_by(Test::Differs));
-        leave.push(Expr::Masquerade);
-        edits.push(rule(IP, "leave", leave));
-        let mut own = leaves_by(Test::Equal).to_vec();
-        own.push(Expr::AddressKind {
-            of: Side::Source,
-            to: Reg(0),
-        });
-        own.push(equal(Reg(0), &LOCAL_ADDRESS.to_ne_bytes()));
-        own.push(Expr::Masquerade);
-        edits.push(rule(IP, "leave", own));
+                equal(Reg(0), &LOCAL_ADDRESS.to_ne_bytes()),
+                Expr::Masquerade,
+            ],
+        ));
     }
 }
 

@@ -80,6 +80,9 @@ fn every_node_accepts_and_the_task_sees_the_client() {
                 );
             }
             assert_eq!(who.len(), 2, "through node {node}");
+            let mut stream = open_from(&world.router, &client_ns(), to).await.unwrap();
+            line(&mut stream).unwrap();
+            assert!(tokio::task::block_in_place(|| carries_bulk(stream)));
         }
     });
 }
@@ -149,8 +152,14 @@ fn tasks_on_ingress_reach_the_world_but_not_each_other() {
             assert!(!frames, "task 1 reached task {other} directly");
         }
         // By a published port it does, as everybody.
-        world.ask(1, world.nodes[2].address, 8080).await.unwrap();
-        world.ask(1, world.nodes[0].address, 8080).await.unwrap();
+        for node in [0, 1, 2] {
+            let mut who = BTreeSet::new();
+            for _ in 0..40 {
+                let answer = world.ask(1, world.nodes[node].address, 8080).await.unwrap();
+                who.extend(answer.split(' ').next().map(str::to_owned));
+            }
+            assert_eq!(who.len(), 3, "through node {node}, itself among them");
+        }
     });
 }
 
@@ -228,6 +237,36 @@ fn a_port_published_on_one_node_is_open_there_alone() {
             .await
             .unwrap_err();
         world.nodes[0].netd.detach(task_id(1)).await.unwrap();
+        ask_from(&world.router, &client_ns(), to).await.unwrap_err();
+    });
+}
+
+#[test]
+fn a_restarted_daemon_goes_on_accepting() {
+    run(|place| async {
+        let mut world = published(place, &[(1, 0), (2, 1)]).await;
+        let to = port_of(&world, 0);
+        let mut kept = open_from(&world.router, &client_ns(), to).await.unwrap();
+        line(&mut kept).unwrap();
+        world.restart(0).await;
+        assert!(tokio::task::block_in_place(|| echoes(&mut kept)));
+        // Its predecessor's sockets close a moment after it is gone.
+        until("the port is bound again", async || {
+            let node = &world.nodes[0];
+            node.netd
+                .apply(node.id, world.view.clone().into())
+                .await
+                .failures
+                .is_empty()
+        })
+        .await;
+        assert!(tokio::task::block_in_place(|| echoes(&mut kept)));
+        for _ in 0..10 {
+            let answer = ask_from(&world.router, &client_ns(), to).await.unwrap();
+            assert!(answer.ends_with(&client_address().to_string()));
+        }
+        world.view.ports.clear();
+        world.apply().await;
         ask_from(&world.router, &client_ns(), to).await.unwrap_err();
     });
 }

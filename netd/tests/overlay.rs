@@ -43,16 +43,14 @@ fn tasks_reach_each_other_across_nodes() {
         let world = web_on_two_nodes(place).await;
         assert_eq!(world.ask(9, address(1), 80).await.unwrap(), "1 10.77.1.109");
         assert_eq!(world.ask(9, address(2), 80).await.unwrap(), "2 10.77.1.109");
-        // The tunnel's packets left by the underlay.
-        let sent = std::process::Command::new("nsenter")
-            .arg(format!(
-                "--net={}",
-                world.router.path_of(&Ns::Named("hub".into())).display()
-            ))
-            .args(["cat", "/proc/net/dev"])
-            .output()
-            .unwrap();
-        assert!(String::from_utf8_lossy(&sent.stdout).contains("p1:"));
+        // The tunnel's packets leave by the underlay, whole segments too.
+        let ns = task_ns(&task_id(9).to_string());
+        let to = SocketAddr::from((address(2), 80));
+        let before = world.crossed().await;
+        let mut stream = open_from(world.kernel_of(9), &ns, to).await.unwrap();
+        line(&mut stream).unwrap();
+        assert!(tokio::task::block_in_place(|| carries_bulk(stream)));
+        assert!(world.crossed().await > before + (1 << 20));
     });
 }
 

@@ -9,7 +9,8 @@ use std::path::Path;
 pub(super) fn write(key: &str, value: &str) -> io::Result<()> {
     let path = Path::new("/proc/sys/net").join(key);
     match fs::read_to_string(&path) {
-        Ok(now) if now.trim_end() == value => Ok(()),
+        // The kernel separates several numbers by tabs.
+        Ok(now) if now.split_whitespace().eq(value.split_whitespace()) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Ok(_) | Err(_) => fs::write(&path, value),
     }

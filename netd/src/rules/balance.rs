@@ -271,3 +271,7 @@ pub(super) fn follow(balance: Balance) -> Vec<Expr> {
     });
     rule
 }
+
+#[cfg(test)]
+#[path = "balance_tests.rs"]
+mod tests;

@@ -2,12 +2,12 @@
 //!
 //! Everything stands in namespaces and a mount namespace of the test's own thread and goes with it.
 
-#![allow(dead_code, clippy::allow_attributes, reason = "each test uses a part")]
+#![expect(dead_code, reason = "each test uses a part")]
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -52,9 +52,19 @@ where
         .enable_all()
         .build()
         .unwrap();
+    let mounted = Mounted(place.path().to_owned());
     runtime.block_on(test(place.path().to_owned()));
     drop(runtime);
-    nix::mount::umount2(place.path(), nix::mount::MntFlags::MNT_DETACH).unwrap();
+    drop(mounted);
+}
+
+/// Taken away also when a test fails, so that its directory can go.
+struct Mounted(PathBuf);
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        nix::mount::umount2(&self.0, nix::mount::MntFlags::MNT_DETACH).unwrap();
+    }
 }
 
 pub struct World {
@@ -176,6 +186,26 @@ impl World {
         let (kernel, netd) = self.daemon(u8::try_from(node + 1).unwrap()).await;
         self.nodes[node].kernel = kernel;
         self.nodes[node].netd = netd;
+    }
+
+    /// Bytes that came to the router from the first node.
+    pub async fn crossed(&self) -> u64 {
+        let net = format!(
+            "--net={}",
+            self.router.path_of(&Ns::Named("hub".to_owned())).display()
+        );
+        let mut command = tokio::process::Command::new("nsenter");
+        let out = command
+            .args([&net, "cat", "/proc/net/dev"])
+            .output()
+            .await
+            .unwrap();
+        let text = String::from_utf8(out.stdout).unwrap();
+        let line = text
+            .lines()
+            .find_map(|line| line.trim().strip_prefix("p1:"))
+            .unwrap();
+        line.split_whitespace().next().unwrap().parse().unwrap()
     }
 
     pub fn network(&mut self) -> &mut NetworkView {
@@ -339,9 +369,9 @@ pub async fn serve_in(kernel: &LinuxKernel, ns: &Ns, port: u16, name: &str) {
                 use tokio::io::{AsyncReadExt, AsyncWriteExt};
                 // Echoes after the greeting, so that a connection can be kept.
                 drop(stream.write_all(text.as_bytes()).await);
-                let mut byte = [0; 1];
-                while stream.read_exact(&mut byte).await.is_ok() {
-                    drop(stream.write_all(&byte).await);
+                let mut bytes = vec![0; 64 * 1024];
+                while let Ok(length @ 1..) = stream.read(&mut bytes).await {
+                    drop(stream.write_all(&bytes[..length]).await);
                 }
             });
         }
@@ -395,6 +425,16 @@ pub fn echoes(stream: &mut TcpStream) -> bool {
         .is_ok()
 }
 
+/// Whether a connection carries a megabyte there and back unharmed, in segments of any size.
+pub fn carries_bulk(mut stream: TcpStream) -> bool {
+    let sent: Vec<u8> = (0..1u32 << 18).flat_map(u32::to_le_bytes).collect();
+    let mut writer = stream.try_clone().unwrap();
+    let copy = sent.clone();
+    let writing = std::thread::spawn(move || writer.write_all(&copy));
+    let mut back = vec![0; sent.len()];
+    stream.read_exact(&mut back).is_ok() && writing.join().unwrap().is_ok() && back == sent
+}
+
 pub async fn ask_from(kernel: &LinuxKernel, ns: &Ns, to: SocketAddr) -> std::io::Result<String> {
     let mut stream = open_from(kernel, ns, to).await?;
     tokio::task::block_in_place(|| line(&mut stream))
@@ -418,16 +458,6 @@ pub async fn udp_from(
         buffer.truncate(length);
         Ok(buffer)
     })
-}
-
-/// The rules of a namespace, for a failed test's sake.
-pub fn rules_of(path: &Path) -> String {
-    let path = format!("--net={}", path.display());
-    let out = std::process::Command::new("nsenter")
-        .args([&path, "nft", "list", "ruleset"])
-        .output();
-    out.map(|out| String::from_utf8_lossy(&out.stdout).into_owned())
-        .unwrap_or_default()
 }
 
 pub async fn until<F: AsyncFnMut() -> bool>(what: &str, mut condition: F) {
