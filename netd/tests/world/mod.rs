@@ -404,6 +404,38 @@ pub async fn open_from(
     Ok(stream)
 }
 
+/// A connection from a certain port of a machine on the router.
+pub fn open_from_port(world: &World, ns: &Ns, port: u16, to: SocketAddr) -> TcpStream {
+    use nix::sys::socket::{
+        AddressFamily, SockFlag, SockType, SockaddrStorage, bind, connect, setsockopt, socket,
+        sockopt,
+    };
+    use std::os::fd::AsRawFd;
+    let file = std::fs::File::open(world.router.path_of(ns)).unwrap();
+    // The thread ends in the other namespace.
+    std::thread::spawn(move || {
+        nix::sched::setns(file, CloneFlags::CLONE_NEWNET).unwrap();
+        let fd = socket(
+            AddressFamily::Inet,
+            SockType::Stream,
+            SockFlag::SOCK_CLOEXEC,
+            None,
+        )
+        .unwrap();
+        setsockopt(&fd, sockopt::ReuseAddr, &true).unwrap();
+        let own = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
+        bind(fd.as_raw_fd(), &SockaddrStorage::from(own)).unwrap();
+        connect(fd.as_raw_fd(), &SockaddrStorage::from(to)).unwrap();
+        let stream = TcpStream::from(fd);
+        stream
+            .set_read_timeout(Some(Duration::from_secs(3)))
+            .unwrap();
+        stream
+    })
+    .join()
+    .unwrap()
+}
+
 pub fn line(stream: &mut TcpStream) -> std::io::Result<String> {
     let mut line = Vec::new();
     let mut byte = [0; 1];
