@@ -108,6 +108,14 @@ fn equal_connections_through_two_nodes_are_told_apart() {
                 );
             }
         }
+        let connect = |node| open_from_port(&world, &client_ns(), 40_001, port_of(&world, node));
+        tokio::task::block_in_place(|| {
+            let mut streams = [0, 1, 2].map(connect);
+            for stream in &mut streams {
+                assert_eq!(line(stream).unwrap(), format!("1 {}", client_address()));
+            }
+            assert!(streams.iter_mut().rev().all(echoes));
+        });
     });
 }
 
