@@ -94,14 +94,11 @@ pub fn view(state: &State, node: NodeId) -> View {
         .iter()
         .flat_map(|task| task.attachments.iter().map(|at| at.network));
     let mut networks: BTreeSet<NetworkId> = attached.collect();
-    let ingress_used = state
-        .ports()
-        .any(|(_, _, _, mode)| mode == PublishMode::Ingress);
     networks.extend(
         state
             .ingress()
-            .filter(|_| ingress_used)
-            .map(|network| network.id),
+            .filter(|it| ingress_used(state, it.id))
+            .map(|it| it.id),
     );
     let networks: Vec<NetworkView> = networks
         .into_iter()
@@ -115,6 +112,16 @@ pub fn view(state: &State, node: NodeId) -> View {
         ports: ports(state, &here),
         networks,
     }
+}
+
+/// Ingress is on every node while some service publishes there, and until the last address on it is free:
+/// only who shows a network can acknowledge that something of it is gone.
+fn ingress_used(state: &State, ingress: NetworkId) -> bool {
+    let held = |(_, holder)| matches!(holder, Holder::Task(_));
+    state
+        .ports()
+        .any(|(_, _, _, mode)| mode == PublishMode::Ingress)
+        || state.addresses(ingress).any(held)
 }
 
 fn network_view(state: &State, network: &Network) -> Option<NetworkView> {

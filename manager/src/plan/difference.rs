@@ -22,7 +22,9 @@ pub(super) fn finish(draft: Draft<'_>) -> Plan {
     };
     let mut size = 0usize;
     let mut incomplete = draft.incomplete;
-    for key in &draft.touched {
+    let mut touched = draft.touched.clone();
+    touched.sort_by_key(|key| turn(&draft.state, *key));
+    for key in &touched {
         let changes = differ(draft.base, &draft.state, *key);
         let more: usize = changes.iter().map(weight).fold(0, usize::saturating_add);
         size = size.saturating_add(more);
@@ -35,6 +37,18 @@ pub(super) fn finish(draft: Draft<'_>) -> Plan {
     }
     plan.looked = (!incomplete).then(|| draft.base.applied());
     plan
+}
+
+/// What others stand on comes first; a service goes after its tasks. Within a turn, as they were touched.
+fn turn(state: &State, key: Key) -> u8 {
+    match key {
+        Key::Network(_) => 0,
+        Key::Node(_) => 1,
+        Key::Gateway(_) => 2,
+        Key::Service(id) if state.service(id).is_some() => 3,
+        Key::Task(_) => 4,
+        Key::Service(_) => 5,
+    }
 }
 
 fn differ(base: &State, state: &State, key: Key) -> Vec<Change> {

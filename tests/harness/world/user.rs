@@ -1,0 +1,249 @@
+//! A simulated user: one command at a time, sent again with the same request id until it is answered.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use skep_manager::plan::new_network;
+use skep_manager::state::{Answer, Change, Entry, Misfit, State};
+use skep_proto::ids::{NetworkId, NodeId, RequestId};
+use skep_proto::node::Availability;
+use skep_proto::resources::Resources;
+use skep_proto::service::Service;
+use skep_proto::spec::{Mode, PublishMode, RestartCondition, ServiceSpec};
+use skep_proto::time::{ClusterTime, WallTime};
+
+use super::rng::Rng;
+use crate::builders::{self, MIB};
+
+/// What a user asks for.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// `service create`
+    Create(Arc<Service>),
+    /// `service scale`
+    Scale(String, u32),
+    /// `service rm`
+    Remove(String),
+    /// `node update --availability`
+    Availability(NodeId, Availability),
+    /// `network create`
+    Network(NetworkId, String),
+    /// `network rm`
+    RemoveNetwork(String),
+}
+
+/// The user's side.
+#[derive(Clone, Debug, Default)]
+pub struct User {
+    /// Asked and not answered.
+    pub asked: Option<Asked>,
+    /// What it was told: replicas of each service by name, `None` for one that was removed.
+    pub told: BTreeMap<String, Option<u32>>,
+    /// How many commands were answered.
+    pub answered: u64,
+}
+
+/// A command that waits for its answer.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// Its id, the same in every attempt.
+    pub request: RequestId,
+    /// What is asked for.
+    pub command: Command,
+    /// When it is sent next, in milliseconds.
+    pub send_at: u64,
+}
+
+impl User {
+    /// Thinks of something to ask for.
+    pub fn ask(&mut self, state: &State, rng: &mut Rng, now: u64) {
+        if self.asked.is_some() {
+            return;
+        }
+        let command = think(state, rng);
+        self.asked = Some(Asked {
+            request: RequestId::new(rng.id()),
+            command,
+            send_at: now,
+        });
+    }
+
+    /// It was answered.
+    pub fn answer(&mut self, request: RequestId) {
+        let Some(asked) = self.asked.take_if(|asked| asked.request == request) else {
+            return;
+        };
+        self.answered += 1;
+        match asked.command {
+            Command::Create(service) => {
+                let Mode::Replicated { replicas } = service.spec.mode;
+                self.told.insert(service.spec.name.clone(), Some(replicas));
+            }
+            Command::Scale(name, replicas) => {
+                self.told.insert(name, Some(replicas));
+            }
+            Command::Remove(name) => {
+                self.told.insert(name, None);
+            }
+            _ => {}
+        }
+    }
+
+    /// It was refused: the request changed nothing.
+    pub fn refuse(&mut self, request: RequestId, misfit: Option<&Misfit>, now: u64) {
+        let Some(asked) = &mut self.asked else { return };
+        if asked.request != request {
+            return;
+        }
+        if matches!(misfit, Some(Misfit::Stale { .. })) {
+            asked.send_at = now;
+        } else {
+            self.asked = None;
+        }
+    }
+}
+
+fn think(state: &State, rng: &mut Rng) -> Command {
+    let name = format!("s{}", rng.below(4));
+    match rng.below(12) {
+        0 | 1 => {
+            let nodes: Vec<NodeId> = state.nodes().map(|node| node.id).collect();
+            let node = rng.pick(&nodes).copied().unwrap_or(NodeId::new(1));
+            let all = [
+                Availability::Active,
+                Availability::Drain,
+                Availability::Pause,
+            ];
+            let weighted = all
+                .get(rng.index(4))
+                .copied()
+                .unwrap_or(Availability::Active);
+            Command::Availability(node, weighted)
+        }
+        2 => Command::Network(NetworkId::new(rng.id()), format!("n{}", rng.below(2))),
+        3 => Command::RemoveNetwork(format!("n{}", rng.below(2))),
+        _ if state.service_named(&name).is_none() => {
+            Command::Create(Arc::new(invent(name, state, rng)))
+        }
+        4 | 5 => Command::Remove(name),
+        _ => Command::Scale(name, u32::try_from(rng.below(7)).unwrap()),
+    }
+}
+
+fn invent(name: String, state: &State, rng: &mut Rng) -> Service {
+    let mut task = builders::task_spec();
+    if rng.in_thousand(400) {
+        task.reservations = Resources {
+            nano_cpus: 0,
+            memory: (100 + rng.below(400)) * MIB,
+        };
+    }
+    let conditions = [
+        RestartCondition::Any,
+        RestartCondition::OnFailure,
+        RestartCondition::None,
+    ];
+    task.restart.condition = conditions[rng.index(5) % 3];
+    task.restart.delay = Duration::from_millis(rng.below(3000));
+    if rng.in_thousand(200) {
+        task.restart.max_attempts = Some(1 + u32::try_from(rng.below(3)).unwrap());
+        task.restart.window = Duration::from_secs(rng.below(2) * 5);
+    }
+    if rng.in_thousand(100) {
+        task.constraints = vec![
+            format!("node.hostname!=node-{}", rng.below(3))
+                .parse()
+                .unwrap(),
+        ];
+    }
+    let networks = state.networks().filter(|network| !network.spec.ingress);
+    task.networks = networks
+        .filter(|_| rng.in_thousand(700))
+        .map(|it| builders::on(it.id))
+        .collect();
+    let replicas = u32::try_from(rng.below(6)).unwrap();
+    let mut spec = builders::service_spec(&name, replicas, task);
+    if rng.in_thousand(400) {
+        let number = rng
+            .in_thousand(500)
+            .then(|| 8000 + u16::try_from(rng.below(3)).unwrap());
+        let host = rng.in_thousand(200);
+        let mode = if host {
+            PublishMode::Host
+        } else {
+            PublishMode::Ingress
+        };
+        spec.ports = vec![builders::publish(number, mode)];
+    }
+    builders::service(rng.id(), spec)
+}
+
+/// The entry that does what `asked` wants of `state`; `None` if that is impossible or done already.
+pub fn entry(asked: &Asked, state: &State, (time, wall): (ClusterTime, WallTime)) -> Option<Entry> {
+    let (changes, answer) = match &asked.command {
+        Command::Create(service) => (
+            vec![Change::PutService(service.clone())],
+            Answer::Service(service.id),
+        ),
+        Command::Scale(name, replicas) => {
+            let old = state.service_named(name)?;
+            let mode = Mode::Replicated {
+                replicas: *replicas,
+            };
+            let spec = ServiceSpec {
+                mode,
+                ..ServiceSpec::clone(&old.spec)
+            };
+            let revision = old.revision + 1;
+            let new = Service {
+                spec: Arc::new(spec),
+                revision,
+                ..Service::clone(old)
+            };
+            (
+                vec![Change::PutService(Arc::new(new))],
+                Answer::Service(old.id),
+            )
+        }
+        Command::Remove(name) => {
+            let old = state.service_named(name)?;
+            let new = Service {
+                removed: Some(time),
+                ..Service::clone(old)
+            };
+            (vec![Change::PutService(Arc::new(new))], Answer::Done)
+        }
+        Command::Availability(id, availability) => {
+            let mut node = state.node(*id)?.as_ref().clone();
+            node.spec.availability = *availability;
+            (vec![Change::PutNode(Arc::new(node))], Answer::Done)
+        }
+        Command::Network(id, name) => {
+            let spec = builders::network_spec(name);
+            let network = new_network(state, *id, spec, wall).ok()?;
+            (
+                vec![Change::PutNetwork(Arc::new(network))],
+                Answer::Network(*id),
+            )
+        }
+        Command::RemoveNetwork(name) => {
+            let found = state.network_named(name)?;
+            let (network, version) = (found.id, found.version);
+            (
+                vec![Change::DeleteNetwork { network, version }],
+                Answer::Done,
+            )
+        }
+    };
+    let request = Some(asked.request);
+    Some(Entry {
+        time,
+        wall,
+        request,
+        answer,
+        looked: None,
+        atomic: true,
+        changes,
+    })
+}

@@ -1,0 +1,493 @@
+//! What plan and assign do with small states, behaviour by behaviour.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use skep_harness::builders::{self, MIB};
+use skep_manager::dispatch::assign::assign;
+use skep_manager::plan::{Ids, Plan, Seen, Session, new_network, plan};
+use skep_manager::state::{Change, Entry, State};
+use skep_proto::ids::{NetworkId, NodeId, ServiceId};
+use skep_proto::node::{Availability, Node, NodeState};
+use skep_proto::resources::Resources;
+use skep_proto::spec::{Mode, PublishMode, RestartCondition, ServiceSpec, TaskSpec};
+use skep_proto::task::{Slot, Task, TaskState, TaskStatus};
+use skep_proto::time::{ClusterTime, WallTime};
+use skep_proto::view::EndpointState;
+
+const WEB: ServiceId = ServiceId::new(100);
+const NET: NetworkId = NetworkId::new(200);
+
+/// A state with its leader's memory and clock.
+struct Bench {
+    state: State,
+    seen: Seen,
+    ids: Ids,
+    now: u64,
+}
+
+impl Bench {
+    /// A cluster with these nodes up.
+    fn new(nodes: Vec<Node>) -> Self {
+        let mut bench = Self {
+            state: State::default(),
+            seen: Seen::default(),
+            ids: Ids::new(1),
+            now: 0,
+        };
+        bench.put(Change::PutCluster(Arc::new(builders::cluster())));
+        for node in nodes {
+            bench.seen.nodes.entry(node.id).or_default().session = Session::Open;
+            bench.put(Change::PutNode(Arc::new(node)));
+        }
+        bench
+    }
+
+    fn put(&mut self, change: Change) {
+        let time = ClusterTime::from_millis(self.now);
+        let entry = Entry {
+            time,
+            changes: vec![change],
+            ..Entry::default()
+        };
+        let outcome = self.state.apply(self.state.applied() + 1, &entry);
+        assert!(outcome.fits(), "{outcome:?}");
+    }
+
+    /// Plans until there is nothing to do; gives the last plan.
+    fn settle(&mut self) -> Plan {
+        let time = ClusterTime::from_millis(self.now);
+        for _ in 0..10 {
+            let made = plan(
+                &self.state,
+                &self.seen,
+                time,
+                WallTime::default(),
+                &mut self.ids,
+            );
+            if made.changes.is_empty() {
+                return made;
+            }
+            let entry = made.into_entry(time, WallTime::default());
+            assert!(self.state.apply(self.state.applied() + 1, &entry).fits());
+        }
+        panic!("it does not settle");
+    }
+
+    fn create(&mut self, replicas: u32, task: TaskSpec) {
+        let spec = builders::service_spec("web", replicas, task);
+        self.put(Change::PutService(Arc::new(builders::service(
+            WEB.bits(),
+            spec,
+        ))));
+    }
+
+    fn scale(&mut self, replicas: u32) {
+        let mut service = self.state.service(WEB).unwrap().as_ref().clone();
+        let mode = Mode::Replicated { replicas };
+        service.spec = Arc::new(ServiceSpec {
+            mode,
+            ..ServiceSpec::clone(&service.spec)
+        });
+        self.put(Change::PutService(Arc::new(service)));
+    }
+
+    /// Every task that is to run is seen there.
+    fn run(&mut self) {
+        let to_run = self.tasks(|task| {
+            task.node.is_some()
+                && task.desired == TaskState::Running
+                && task.status.state < TaskState::Running
+        });
+        for task in to_run {
+            self.see(&task, TaskState::Running);
+        }
+        self.settle();
+    }
+
+    fn see(&mut self, task: &Task, state: TaskState) {
+        let status = TaskStatus::of(state, WallTime::default());
+        self.put(Change::Observed {
+            task: task.id,
+            status,
+        });
+    }
+
+    fn tasks(&self, of: impl Fn(&Task) -> bool) -> Vec<Arc<Task>> {
+        self.state
+            .tasks_of(WEB)
+            .filter(|task| of(task))
+            .cloned()
+            .collect()
+    }
+
+    fn wanted(&self) -> Vec<Arc<Task>> {
+        self.tasks(|task| task.desired <= TaskState::Running)
+    }
+
+    fn network(&mut self) {
+        let spec = builders::network_spec("front");
+        let network = new_network(&self.state, NET, spec, WallTime::default()).unwrap();
+        self.put(Change::PutNetwork(Arc::new(network)));
+    }
+
+    /// Every node acknowledges everything.
+    fn acknowledge(&mut self) {
+        let revision = self.state.applied();
+        for live in self.seen.nodes.values_mut() {
+            let networks = self.state.networks().map(|network| (network.id, revision));
+            live.acknowledged = networks.collect();
+        }
+    }
+}
+
+fn two() -> Bench {
+    Bench::new(vec![builders::up_node(1), builders::up_node(2)])
+}
+
+fn reserving(memory: u64) -> TaskSpec {
+    let reservations = Resources {
+        nano_cpus: 0,
+        memory,
+    };
+    TaskSpec {
+        reservations,
+        ..builders::task_spec()
+    }
+}
+
+fn attached() -> TaskSpec {
+    TaskSpec {
+        networks: vec![builders::on(NET)],
+        ..builders::task_spec()
+    }
+}
+
+#[test]
+fn a_new_service_is_created_addressed_and_placed_in_one_entry() {
+    let mut bench = two();
+    bench.network();
+    bench.settle();
+    bench.create(4, attached());
+    let before = bench.state.applied();
+    bench.settle();
+    assert_eq!(bench.state.applied(), before + 1);
+    let tasks = bench.wanted();
+    assert_eq!(tasks.len(), 4);
+    assert!(
+        tasks
+            .iter()
+            .all(|task| task.status.state == TaskState::Assigned)
+    );
+    assert!(tasks.iter().all(|task| task.attachments.len() == 1));
+    for number in 1..=2 {
+        assert_eq!(bench.state.spread_of(WEB, NodeId::new(number)), 2);
+    }
+    assert!(bench.state.service(WEB).unwrap().vips.contains_key(&NET));
+}
+
+#[test]
+fn a_pending_task_names_every_filter_with_its_nodes() {
+    let mut labelled = builders::up_node(3);
+    labelled.spec.labels = BTreeMap::from([("x".into(), "z".into())]);
+    let mut nodes = vec![builders::up_node(1), builders::up_node(2), labelled];
+    for node in nodes.iter_mut().take(2) {
+        node.spec.labels = BTreeMap::from([("x".into(), "y".into())]);
+    }
+    let mut bench = Bench::new(nodes);
+    let constraints = vec!["node.labels.x==y".parse().unwrap()];
+    bench.create(
+        1,
+        TaskSpec {
+            constraints,
+            ..reserving(2048 * MIB)
+        },
+    );
+    bench.settle();
+    let text =
+        "no suitable node (node.labels.x==y not met on 1 node; insufficient memory on 2 nodes)";
+    assert_eq!(bench.wanted()[0].status.error, text);
+}
+
+#[test]
+fn tasks_of_a_silent_node_are_replaced_at_once_and_given_up_on_its_return() {
+    let mut bench = two();
+    bench.create(2, builders::task_spec());
+    bench.settle();
+    bench.run();
+    let lost = bench.tasks(|task| task.node == Some(NodeId::new(1)));
+    bench.seen.nodes.get_mut(&NodeId::new(1)).unwrap().session = Session::Silent;
+    bench.settle();
+    let wanted = bench.wanted();
+    assert_eq!(wanted.len(), 2);
+    assert!(
+        wanted
+            .iter()
+            .all(|task| task.node == Some(NodeId::new(2)) && task.start_at.is_none())
+    );
+    bench.seen.nodes.get_mut(&NodeId::new(1)).unwrap().session = Session::Open;
+    bench.settle();
+    let told = assign(&bench.state, NodeId::new(1), 1).tasks[&lost[0].id].clone();
+    assert_eq!(
+        (told.desired, told.drained),
+        (TaskState::Shutdown, false),
+        "not yet replaced"
+    );
+    bench.run();
+    let told = assign(&bench.state, NodeId::new(1), 1).tasks[&lost[0].id].clone();
+    assert!(told.drained, "the replacement runs");
+}
+
+#[test]
+fn a_drained_node_gives_its_tasks_away() {
+    let mut bench = two();
+    bench.create(2, builders::task_spec());
+    bench.settle();
+    bench.run();
+    let mut node = bench.state.node(NodeId::new(1)).unwrap().as_ref().clone();
+    node.spec.availability = Availability::Drain;
+    bench.put(Change::PutNode(Arc::new(node)));
+    bench.settle();
+    assert!(
+        bench
+            .wanted()
+            .iter()
+            .all(|task| task.node == Some(NodeId::new(2)))
+    );
+}
+
+#[test]
+fn a_task_that_ended_by_itself_is_tried_again_after_its_delay() {
+    let mut bench = two();
+    bench.create(1, builders::task_spec());
+    bench.settle();
+    bench.run();
+    bench.now = 1000;
+    let failed = bench.wanted().remove(0);
+    bench.see(&failed, TaskState::Failed);
+    let last = bench.settle();
+    let again = bench.wanted().remove(0);
+    assert_eq!(
+        (again.desired, again.slot),
+        (TaskState::Ready, Slot::Replica(1))
+    );
+    assert_eq!(last.wake_at, Some(ClusterTime::from_millis(6000)));
+    bench.now = 6000;
+    bench.settle();
+    assert_eq!(bench.wanted()[0].desired, TaskState::Running);
+}
+
+#[test]
+fn a_policy_ends_the_attempts() {
+    for (condition, attempts, ended, made) in [
+        (RestartCondition::None, None, TaskState::Failed, 1),
+        (RestartCondition::OnFailure, None, TaskState::Complete, 1),
+        (RestartCondition::OnFailure, Some(2), TaskState::Failed, 3),
+        (RestartCondition::Any, Some(1), TaskState::Complete, 2),
+    ] {
+        let mut bench = two();
+        let mut task = builders::task_spec();
+        task.restart.condition = condition;
+        task.restart.delay = Duration::ZERO;
+        task.restart.max_attempts = attempts;
+        bench.create(1, task);
+        bench.settle();
+        for _ in 0..5 {
+            let wanted = bench.wanted().remove(0);
+            if !wanted.status.state.ended() {
+                bench.see(&wanted, ended);
+            }
+            bench.settle();
+        }
+        assert_eq!(
+            bench.tasks(|_| true).len(),
+            made,
+            "{condition:?} {attempts:?} {ended:?}"
+        );
+    }
+}
+
+#[test]
+fn scaling_down_takes_the_highest_slots_and_leaves_nothing_of_them() {
+    let mut bench = two();
+    bench.create(3, builders::task_spec());
+    bench.settle();
+    bench.run();
+    bench.scale(1);
+    bench.settle();
+    for task in bench.tasks(|task| task.desired == TaskState::Remove) {
+        bench.see(&task, TaskState::Shutdown);
+    }
+    bench.settle();
+    let left: Vec<Slot> = bench.tasks(|_| true).iter().map(|task| task.slot).collect();
+    assert_eq!(left, [Slot::Replica(1)]);
+}
+
+#[test]
+fn a_backend_drains_before_it_is_stopped() {
+    let mut bench = two();
+    bench.network();
+    bench.create(2, attached());
+    bench.settle();
+    bench.run();
+    bench.acknowledge();
+    bench.scale(1);
+    let last = bench.settle();
+    let stopping = bench
+        .tasks(|task| task.desired == TaskState::Remove)
+        .remove(0);
+    assert_eq!(
+        bench.state.endpoint(&stopping),
+        Some(EndpointState::Draining)
+    );
+    assert!(!bench.state.times(stopping.id).drained);
+    assert_eq!(last.wake_at, Some(ClusterTime::from_millis(2000)));
+    bench.acknowledge();
+    bench.settle();
+    assert!(bench.state.times(stopping.id).drained);
+}
+
+#[test]
+fn a_backend_waits_two_seconds_for_a_laggard_at_most() {
+    let mut bench = two();
+    bench.network();
+    bench.create(2, attached());
+    bench.settle();
+    bench.run();
+    bench.scale(1);
+    bench.settle();
+    bench.now = 2000;
+    bench.settle();
+    let stopping = bench
+        .tasks(|task| task.desired == TaskState::Remove)
+        .remove(0);
+    assert!(bench.state.times(stopping.id).drained);
+}
+
+#[test]
+fn an_address_is_free_only_when_its_removal_is_acknowledged() {
+    let mut bench = two();
+    bench.network();
+    bench.create(2, attached());
+    bench.settle();
+    bench.run();
+    bench.acknowledge();
+    bench.scale(1);
+    bench.settle();
+    let stopping = bench
+        .tasks(|task| task.desired == TaskState::Remove)
+        .remove(0);
+    bench.see(&stopping, TaskState::Shutdown);
+    bench.settle();
+    let address = stopping.attachments[0].address;
+    assert!(bench.state.holder(NET, address).is_some());
+    bench.acknowledge();
+    bench.settle();
+    assert!(bench.state.holder(NET, address).is_none());
+}
+
+#[test]
+fn failed_tasks_are_kept_up_to_the_history() {
+    let mut bench = two();
+    let mut task = builders::task_spec();
+    task.restart.delay = Duration::ZERO;
+    bench.create(1, task);
+    bench.settle();
+    for _ in 0..8 {
+        let wanted = bench.wanted().remove(0);
+        bench.see(&wanted, TaskState::Failed);
+        bench.settle();
+    }
+    assert_eq!(bench.tasks(|task| task.status.state.ended()).len(), 5);
+}
+
+#[test]
+fn a_node_where_the_service_failed_five_times_is_taken_last() {
+    let mut bench = Bench::new(vec![builders::up_node(1)]);
+    let mut task = builders::task_spec();
+    task.restart.delay = Duration::ZERO;
+    bench.create(1, task);
+    bench.settle();
+    for _ in 0..5 {
+        let wanted = bench.wanted().remove(0);
+        bench.see(&wanted, TaskState::Failed);
+        bench.settle();
+    }
+    let node = builders::up_node(2);
+    bench.seen.nodes.entry(node.id).or_default().session = Session::Open;
+    bench.put(Change::PutNode(Arc::new(node)));
+    bench.scale(3);
+    bench.settle();
+    assert_eq!(bench.state.spread_of(WEB, NodeId::new(2)), 2);
+}
+
+#[test]
+fn an_ingress_port_is_chosen_and_reaches_every_node() {
+    let mut bench = two();
+    let mut spec = builders::service_spec("web", 1, builders::task_spec());
+    spec.ports = vec![builders::publish(None, PublishMode::Ingress)];
+    bench.put(Change::PutService(Arc::new(builders::service(
+        WEB.bits(),
+        spec,
+    ))));
+    bench.settle();
+    bench.run();
+    assert_eq!(bench.state.service(WEB).unwrap().ports[0].published, 30_000);
+    for number in 1..=2 {
+        let view = assign(&bench.state, NodeId::new(number), 1).view;
+        assert_eq!(view.ports.len(), 1);
+        assert_eq!(view.networks[0].endpoints.len(), 1);
+        assert_eq!(view.networks[0].endpoints[0].state, EndpointState::Live);
+        assert!(
+            view.nodes
+                .iter()
+                .all(|node| node.ingress.is_some() && node.number > 0)
+        );
+    }
+}
+
+#[test]
+fn the_pool_skips_what_nodes_route() {
+    let mut node = builders::up_node(1);
+    node.description.routes = vec!["10.0.0.0/16".parse().unwrap(), "0.0.0.0/0".parse().unwrap()];
+    let mut bench = Bench::new(vec![node]);
+    bench.settle();
+    bench.network();
+    let subnet = bench.state.network(NET).unwrap().subnet;
+    assert_eq!(subnet.to_string(), "10.1.16.0/24");
+}
+
+#[test]
+fn a_large_service_is_planned_in_several_entries() {
+    let mut bench = two();
+    bench.create(5000, builders::task_spec());
+    let before = bench.state.applied();
+    bench.settle();
+    assert!(bench.state.applied() > before + 1);
+    let placed = bench
+        .wanted()
+        .iter()
+        .filter(|task| task.node.is_some())
+        .count();
+    assert_eq!(placed, 5000);
+}
+
+#[test]
+fn an_unknown_node_gets_nothing_until_its_session_is_open() {
+    let mut bench = Bench::new(vec![builders::node(1)]);
+    bench.seen.nodes.get_mut(&NodeId::new(1)).unwrap().session = Session::Opening;
+    bench.create(1, builders::task_spec());
+    bench.settle();
+    assert_eq!(
+        bench.wanted()[0].status.error,
+        "no suitable node (not up on 1 node)"
+    );
+    bench.seen.nodes.get_mut(&NodeId::new(1)).unwrap().session = Session::Open;
+    bench.settle();
+    assert_eq!(
+        bench.state.node(NodeId::new(1)).unwrap().status.state,
+        NodeState::Up
+    );
+    assert_eq!(bench.wanted()[0].status.state, TaskState::Assigned);
+}
