@@ -29,6 +29,8 @@ fn main() -> ExitCode {
     }
     kernel::identity::set_name(c"skep-shim");
     kernel::identity::ignore_signals(child::IGNORED);
+    // Its container would die with it; without CAP_SYS_RESOURCE this is refused, and no worse.
+    let _ = kernel::write_file(c"/proc/self/oom_score_adj", b"-999");
     let mut first = UnixStream::from(first);
     // A daemon that died before it had asked leaves nothing to do.
     let Some(plan) = read_plan(&mut first) else {

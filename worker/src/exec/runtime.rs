@@ -29,6 +29,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use thiserror::Error;
+use tokio::sync::oneshot;
 
 /// How long the making of a container may take; a mount from a dead server hangs for ever.
 const CREATION: Duration = Duration::from_secs(30);
@@ -181,12 +182,63 @@ impl Runtime {
 
     /// Makes a container, up to the point before its program runs.
     ///
+    /// It is made or removed to the end even if nobody waits for it any more.
+    ///
     /// # Errors
     /// [`RuntimeError`]; nothing of it is left then.
     pub async fn create(&self, bundle: &Bundle) -> Result<Container, RuntimeError> {
         let (inner, bundle) = (Arc::clone(&self.0), bundle.clone());
         let id = bundle.id.clone();
-        let prepared = tokio::task::spawn_blocking(move || inner.prepare(&bundle)).await;
+        let (tell, told) = oneshot::channel();
+        tokio::spawn(async move {
+            if let Err(Ok(unwanted)) = tell.send(inner.create(bundle).await)
+                && let Err(error) = unwanted.delete().await
+            {
+                tracing::warn!(container.id = unwanted.id(), %error, "cannot remove it again");
+            }
+        });
+        told.await.unwrap_or_else(|_| Err(going_down(id)))
+    }
+
+    /// Finds what a former daemon left and reconnects to it, ordered by id.
+    ///
+    /// # Errors
+    /// [`RuntimeError::Open`] if the state directory cannot be read. A record that cannot be read
+    /// is passed over with a warning.
+    pub async fn recover(&self) -> Result<Vec<Container>, RuntimeError> {
+        let inner = Arc::clone(&self.0);
+        let records = tokio::task::spawn_blocking(move || inner.records()).await;
+        let records = records.unwrap_or_else(|error| Err(io::Error::other(error)));
+        let act = || format!("read {}", self.0.paths.state_root.display());
+        let records = records.map_err(|source| RuntimeError::Open { act: act(), source })?;
+        let mut found = Vec::with_capacity(records.len());
+        for (record, place) in records {
+            found.push(reconnect(record, place).await);
+        }
+        found.sort_by(|one, other| one.id().cmp(other.id()));
+        Ok(found)
+    }
+
+    /// The version 2 or version 1 groups that containers get.
+    #[must_use]
+    pub fn cgroups(&self) -> &Cgroups {
+        &self.0.cgroups
+    }
+}
+
+/// A container up to the point where its supervisor has been started.
+struct Prepared {
+    record: Record,
+    place: Place,
+    plan: LaunchPlan,
+    supervisor: Pid,
+    stream: std::os::unix::net::UnixStream,
+}
+
+impl Inner {
+    async fn create(self: Arc<Self>, bundle: Bundle) -> Result<Container, RuntimeError> {
+        let id = bundle.id.clone();
+        let prepared = tokio::task::spawn_blocking(move || self.prepare(&bundle)).await;
         let Ok(prepared) = prepared else {
             let source = io::Error::other("the daemon is going down");
             return Err(RuntimeError::Files {
@@ -233,42 +285,6 @@ impl Runtime {
         Err(error)
     }
 
-    /// Finds what a former daemon left and reconnects to it, ordered by id.
-    ///
-    /// # Errors
-    /// [`RuntimeError::Open`] if the state directory cannot be read. A record that cannot be read
-    /// is passed over with a warning.
-    pub async fn recover(&self) -> Result<Vec<Container>, RuntimeError> {
-        let inner = Arc::clone(&self.0);
-        let records = tokio::task::spawn_blocking(move || inner.records()).await;
-        let records = records.unwrap_or_else(|error| Err(io::Error::other(error)));
-        let act = || format!("read {}", self.0.paths.state_root.display());
-        let records = records.map_err(|source| RuntimeError::Open { act: act(), source })?;
-        let mut found = Vec::with_capacity(records.len());
-        for (record, place) in records {
-            found.push(reconnect(record, place).await);
-        }
-        found.sort_by(|one, other| one.id().cmp(other.id()));
-        Ok(found)
-    }
-
-    /// The version 2 or version 1 groups that containers get.
-    #[must_use]
-    pub fn cgroups(&self) -> &Cgroups {
-        &self.0.cgroups
-    }
-}
-
-/// A container up to the point where its supervisor has been started.
-struct Prepared {
-    record: Record,
-    place: Place,
-    plan: LaunchPlan,
-    supervisor: Pid,
-    stream: std::os::unix::net::UnixStream,
-}
-
-impl Inner {
     fn prepare(&self, bundle: &Bundle) -> Result<Prepared, RuntimeError> {
         let id = &bundle.id;
         check_id(id)?;
@@ -384,9 +400,13 @@ impl Inner {
             match place.read() {
                 Ok(record) => found.push((record, place)),
                 // The daemon ended before it had started a supervisor: there is no process.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    self.cgroups.discard(id);
+                    place.clear()?;
+                }
+                // It may be of a newer release, and running.
                 Err(error) => {
-                    tracing::warn!(container.id = id, %error, "removing a container that was never made");
-                    let _ = place.clear();
+                    tracing::warn!(container.id = id, %error, "leaving a container alone");
                 }
             }
         }
@@ -465,6 +485,15 @@ impl RuntimeError {
             code,
             source,
         }
+    }
+}
+
+fn going_down(id: String) -> RuntimeError {
+    let source = io::Error::other("the daemon is going down");
+    RuntimeError::Files {
+        act: "make",
+        id,
+        source,
     }
 }
 

@@ -224,6 +224,15 @@ impl Cgroups {
         Ok(group)
     }
 
+    /// Removes the groups of a container of which nothing else is known, if no process is in them.
+    pub fn discard(&self, id: &str) {
+        let every = Limits {
+            cpus: Some(String::new()),
+            ..Limits::default()
+        };
+        self.group(id, &every).discard();
+    }
+
     fn group(&self, id: &str, limits: &Limits) -> Group {
         let place = |root: &Path| root.join(&self.parent).join(id);
         let wanted =

@@ -157,3 +157,41 @@ async fn an_orphan_of_a_dead_daemon_is_reported_too() {
     found[0].delete().await.unwrap();
     rig.assert_nothing_left("long");
 }
+
+#[tokio::test]
+async fn what_a_daemon_had_only_begun_is_removed() {
+    let rig = Rig::new("begun");
+    for root in [&rig.paths.exec_root, &rig.paths.state_root] {
+        std::fs::create_dir(root.join("begun")).unwrap();
+    }
+    rig.runtime
+        .cgroups()
+        .make("begun", &crate::exec::cgroup::Limits::default())
+        .unwrap();
+    assert!(rig.runtime.recover().await.unwrap().is_empty());
+    rig.assert_nothing_left("begun");
+}
+
+#[tokio::test]
+async fn a_record_of_another_release_is_left_alone() {
+    let rig = Rig::new("newer");
+    let record = rig.paths.state_root.join("newer/record");
+    std::fs::create_dir(record.parent().unwrap()).unwrap();
+    std::fs::write(&record, "{\"version\":9}").unwrap();
+    assert!(rig.runtime.recover().await.unwrap().is_empty());
+    assert!(record.exists());
+}
+
+#[tokio::test]
+async fn a_creation_that_nobody_waits_for_leaves_nothing() {
+    let rig = Rig::new("unwanted");
+    let bundle = rig.plan("unwanted", "true").bundle();
+    // Polled once: it has begun, and is then dropped.
+    assert!(futures_util::FutureExt::now_or_never(rig.runtime.create(&bundle)).is_none());
+    // Mount points are made in its own layer, which the runtime never removes.
+    let trace = rig.path().join("layers/unwanted/upper/proc");
+    until("it was made", || trace.exists()).await;
+    let record = rig.paths.state_root.join("unwanted");
+    until("it is removed", || !record.exists()).await;
+    rig.assert_nothing_left("unwanted");
+}
