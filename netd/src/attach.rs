@@ -161,6 +161,8 @@ impl<K: Kernel> Netd<K> {
             programmed: None,
         };
         self.serve_task(task, &mut attached, &current.view).await?;
+        let carries = self.await_carriers(task, &attached.record).await;
+        carries.map_err(|source| NetError::Services { task, source })?;
         inner.tasks.insert(task, attached);
         self.program_node(inner, &current.view).await?;
         if ports.is_empty() {
@@ -212,6 +214,28 @@ impl<K: Kernel> Netd<K> {
             .run(&network_ns(&network.id.to_string()), outside)
             .await?;
         self.kernel.run(&ns, inside).await
+    }
+
+    /// Waits until every interface carries at both ends: the first thing a container sends must arrive.
+    async fn await_carriers(&self, task: TaskId, record: &Record) -> Result<(), KernelError> {
+        let text = task.to_string();
+        let up = |name: String| Step::AwaitCarrier { name };
+        let count = record.plugs.len() + usize::from(record.way_out.is_some());
+        let inside = (0..count)
+            .map(|place| up(names::interface(place)))
+            .collect();
+        self.kernel.run(&task_ns(&text), inside).await?;
+        for plug in &record.plugs {
+            let port = vec![up(names::port_of_task(&text))];
+            self.kernel
+                .run(&network_ns(&plug.network.to_string()), port)
+                .await?;
+        }
+        if record.way_out.is_some() {
+            let port = vec![up(names::way_out_of_task(&text))];
+            self.kernel.run(&Ns::Host, port).await?;
+        }
+        Ok(())
     }
 
     /// The interface to the node's bridge, by which a container reaches the world.

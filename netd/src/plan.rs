@@ -431,6 +431,9 @@ pub fn gateway_steps(
         here.push(Step::SetUp { name: name() });
     }
     let net = Ipv4Net::new(address, network.subnet.prefix_len()).unwrap_or(network.subnet);
+    if !known {
+        here.push(Step::AwaitCarrier { name: name() });
+    }
     if !known || !node.addresses.contains(&(name(), net)) {
         here.push(Step::AddAddress {
             dev: name(),

@@ -334,7 +334,11 @@ impl<K: Kernel> Netd<K> {
             .partition(|step| matches!(step, Step::DeleteLink { .. }));
         self.kernel.run(&Ns::Host, first).await?;
         self.kernel.run(&ns, there).await?;
-        self.kernel.run(&Ns::Host, last).await
+        self.kernel.run(&Ns::Host, last).await?;
+        let carries = Step::AwaitCarrier {
+            name: GATEWAY_PORT.to_owned(),
+        };
+        self.kernel.run(&ns, vec![carries]).await
     }
 
     /// The names and rules of all containers; what failed, with the networks it concerns.

@@ -43,6 +43,10 @@ pub enum Step {
     SetUp {
         name: String,
     },
+    /// Waits until the device carries: a veth does some time after both ends are up, and drops what comes before.
+    AwaitCarrier {
+        name: String,
+    },
     SetMtu {
         name: String,
         mtu: u32,

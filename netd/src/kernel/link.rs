@@ -4,21 +4,28 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::RawFd;
+use std::time::Duration;
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{
-    InfoData, InfoKind, InfoVeth, InfoVxlan, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
+    InfoData, InfoKind, InfoVeth, InfoVxlan, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, State,
 };
 use rtnetlink::{
     Handle, LinkBridge, LinkBridgePort, LinkMessageBuilder, LinkUnspec, LinkVeth, LinkVxlan,
 };
+
+use tokio::time::{sleep, timeout};
 
 use super::socket::{change, dump, get};
 use crate::names::Mac;
 use crate::step::{LinkKind, LinkSeen, Port, Tunnel};
 
 const NEW: u16 = NLM_F_CREATE | NLM_F_EXCL;
+/// It takes well below a millisecond unless the kernel's network lock is contended.
+const CARRIER_POLL: Duration = Duration::from_millis(1);
+/// The kernel looks at least once a second.
+const CARRIER_PATIENCE: Duration = Duration::from_secs(3);
 
 /// The kernel's number of a device.
 pub(super) async fn index_of(handle: &Handle, name: &str) -> io::Result<u32> {
@@ -109,6 +116,26 @@ pub(super) async fn set_up(handle: &Handle, name: &str) -> io::Result<()> {
 pub(super) async fn set_mtu(handle: &Handle, name: &str, mtu: u32) -> io::Result<()> {
     let link = LinkUnspec::new_with_name(name).mtu(mtu).build();
     change(handle, RouteNetlinkMessage::NewLink(link), 0).await
+}
+
+/// Waits until a device carries, which the kernel brings about on a work queue of its own.
+pub(super) async fn await_carrier(handle: &Handle, name: &str) -> io::Result<()> {
+    let ask = LinkUnspec::new_with_name(name).build();
+    let carries = async {
+        loop {
+            let found = get(handle, RouteNetlinkMessage::GetLink(ask.clone())).await?;
+            if matches!(&found, RouteNetlinkMessage::NewLink(link) if is_carrying(link)) {
+                return Ok(());
+            }
+            sleep(CARRIER_POLL).await;
+        }
+    };
+    timeout(CARRIER_PATIENCE, carries).await?
+}
+
+fn is_carrying(link: &LinkMessage) -> bool {
+    link.attributes
+        .contains(&LinkAttribute::OperState(State::Up))
 }
 
 /// Deletes a device; one that is not there is left so.

@@ -136,6 +136,7 @@ impl LinuxKernel {
             Step::DeleteLink { name } => link::delete(route, name).await.map_err(failed),
             Step::SetUp { name } => link::set_up(route, name).await.map_err(failed),
             Step::SetMtu { name, mtu } => link::set_mtu(route, name, *mtu).await.map_err(failed),
+            Step::AwaitCarrier { name } => link::await_carrier(route, name).await.map_err(failed),
             other => other_step(&door, route, other).await.map_err(failed),
         }
     }
@@ -219,6 +220,7 @@ fn act(step: &Step) -> String {
         Step::AddVeth { name, peer, .. } => format!("create {name} with peer {}", peer.name),
         Step::DeleteLink { name } => format!("delete {name}"),
         Step::SetUp { name } => format!("set {name} up"),
+        Step::AwaitCarrier { name } => format!("wait for {name} to carry"),
         Step::SetMtu { name, mtu } => format!("set the MTU of {name} to {mtu}"),
         Step::AddAddress { dev, address } => format!("give {dev} the address {address}"),
         Step::AddRoute(route) => format!("route {} by {}", route.to, route.dev),
