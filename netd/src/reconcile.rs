@@ -343,6 +343,7 @@ impl<K: Kernel> Netd<K> {
 
     /// The names and rules of all containers; what failed, with the networks it concerns.
     async fn serve_tasks(&self, inner: &mut Inner, view: &View) -> Vec<(Vec<NetworkId>, NetError)> {
+        // Collected, so that the future of this can go to another thread: a lazy map in it could not.
         let served = inner.tasks.iter_mut().map(|(task, attached)| async move {
             let done = self.serve_task(*task, attached, view).await;
             let networks = attached
@@ -353,6 +354,7 @@ impl<K: Kernel> Netd<K> {
                 .collect();
             done.err().map(|error| (networks, error))
         });
+        let served: Vec<_> = served.collect();
         stream::iter(served)
             .buffer_unordered(AT_ONCE)
             .filter_map(|failure| async move { failure })

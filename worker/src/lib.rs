@@ -3,10 +3,19 @@
 //! It carries out its assignment and reports; it invents no work. `step` decides what comes next for one
 //! task; the other rooms do it.
 
+mod agent;
 pub mod blobs;
 pub mod db;
 pub mod dial;
 pub mod exec;
 pub mod report;
 pub mod resources;
+mod session;
 pub mod step;
+mod task;
+mod worker;
+
+pub use agent::{AgentError, Refused};
+pub use dial::Dial;
+pub use exec::image::unpack::{HIDDEN_WORD, unpack_main};
+pub use worker::{Config, Worker, WorkerError};

@@ -5,6 +5,7 @@
 
 pub mod bundle;
 pub mod cgroup;
+pub mod container;
 pub mod image;
 pub mod mounts;
 pub mod runtime;

@@ -94,6 +94,12 @@ impl Container {
         &self.record.labels
     }
 
+    /// What asks it to end, as its bundle said.
+    #[must_use]
+    pub fn stop_signal(&self) -> i32 {
+        self.record.stop_signal
+    }
+
     /// Its first process in the daemon's PID namespace; none if it had ended when it was found.
     #[must_use]
     pub fn pid(&self) -> Option<i32> {

@@ -1,0 +1,207 @@
+//! The built-in image run for real: this needs root, and leaves nothing behind.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::FutureExt;
+use skep_proto::task::TaskState;
+
+use super::*;
+use crate::agent::tests::{TASK, task};
+use crate::blobs::Peers;
+use crate::exec::runtime::RuntimePaths;
+
+const SOON: Duration = Duration::from_secs(20);
+
+struct Rig {
+    directory: tempfile::TempDir,
+    cgroup: PathBuf,
+    /// A network namespace of its own, for as long as the file is open.
+    netns: File,
+}
+
+impl Rig {
+    fn new(name: &str) -> Self {
+        let netns = std::thread::spawn(|| {
+            nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
+            File::open("/proc/thread-self/ns/net").unwrap()
+        });
+        Self {
+            directory: tempfile::tempdir().unwrap(),
+            cgroup: PathBuf::from(format!("skep-test-{}-{name}", std::process::id())),
+            netns: netns.join().unwrap(),
+        }
+    }
+
+    fn netns(&self) -> PathBuf {
+        let (pid, fd) = (std::process::id(), self.netns.as_raw_fd());
+        PathBuf::from(format!("/proc/{pid}/fd/{fd}"))
+    }
+
+    fn runtime(&self) -> Runtime {
+        Runtime::open(RuntimePaths {
+            exec_root: self.directory.path().join("exec"),
+            state_root: self.directory.path().join("containers"),
+            cgroup_parent: self.cgroup.clone(),
+        })
+        .unwrap()
+    }
+
+    fn exec(&self) -> ContainerExec<Peers> {
+        let nobody = Peers::new(Arc::new(|_| {
+            async { Err(io::Error::other("there is no network here")) }.boxed()
+        }));
+        let store = Store::open(&self.directory.path().join("images")).unwrap();
+        let files = self.directory.path().join("files");
+        ContainerExec::open(store, nobody, self.runtime(), files).unwrap()
+    }
+
+    /// Nothing is left of any container.
+    fn is_empty(&self) {
+        for below in ["exec", "containers", "files", "images/rootfs"] {
+            let left = fs::read_dir(self.directory.path().join(below))
+                .unwrap()
+                .count();
+            assert_eq!(left, 0, "in {below}");
+        }
+    }
+}
+
+impl Drop for Rig {
+    fn drop(&mut self) {
+        let hierarchies = crate::exec::cgroup::Hierarchies::detect().unwrap();
+        let roots = hierarchies
+            .legacy
+            .values()
+            .chain(hierarchies.unified.as_ref());
+        for group in roots.map(|root| root.join(&self.cgroup)) {
+            // A supervisor may need a moment to be gone; only an empty group can be removed.
+            let deadline = std::time::Instant::now() + SOON;
+            while group.exists() && std::time::Instant::now() < deadline {
+                let _ = fs::remove_dir(group.join("_supervisors"));
+                let _ = fs::remove_dir(&group);
+                std::thread::yield_now();
+            }
+        }
+    }
+}
+
+fn hello(args: &[&str]) -> AssignedTask {
+    let mut task = task(TaskState::Running);
+    let container = &mut Arc::make_mut(&mut task.spec).container;
+    container.image.name = BUILT_IN.to_owned();
+    container.args = args.iter().map(|arg| (*arg).to_owned()).collect();
+    task
+}
+
+async fn ended(exec: &ContainerExec<Peers>) -> Exit {
+    tokio::time::timeout(SOON, exec.wait(TASK)).await.unwrap()
+}
+
+#[tokio::test]
+async fn the_built_in_image_runs_and_leaves_nothing() {
+    let rig = Rig::new("runs");
+    let exec = rig.exec();
+    let task = hello(&["exit", "3"]);
+    exec.fetch(&task.spec.container.image).await.unwrap();
+    exec.create(&task, &rig.netns()).await.unwrap();
+    assert!(exec.start(TASK).await.unwrap() > 0);
+    assert_eq!(ended(&exec).await.code, Some(3));
+    assert!(exec.store.in_use(&exec.built_in));
+    exec.remove(TASK).await.unwrap();
+    exec.remove(TASK).await.unwrap();
+    assert!(!exec.store.in_use(&exec.built_in));
+    rig.is_empty();
+}
+
+#[tokio::test]
+async fn a_server_is_found_again_and_ends_at_once_when_asked() {
+    let rig = Rig::new("again");
+    let exec = rig.exec();
+    let task = hello(&[]);
+    exec.create(&task, &rig.netns()).await.unwrap();
+    let pid = exec.start(TASK).await.unwrap();
+    drop(exec);
+    let exec = rig.exec();
+    let found = exec.recover().await.unwrap();
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0].task, TASK);
+    assert_eq!(found[0].stage, FoundStage::Running { pid });
+    let root = format!("/proc/{pid}/root/etc");
+    let hostname = fs::read_to_string(format!("{root}/hostname")).unwrap();
+    assert_eq!(hostname.trim(), &TASK.to_string()[..12]);
+    let resolver = fs::read_to_string(format!("{root}/resolv.conf")).unwrap();
+    assert!(resolver.contains("127.0.0.11"));
+    exec.signal(TASK, None).await.unwrap();
+    assert_eq!(ended(&exec).await.code, Some(0));
+    exec.remove(TASK).await.unwrap();
+    rig.is_empty();
+}
+
+#[tokio::test]
+async fn what_cannot_be_made_leaves_nothing() {
+    let rig = Rig::new("cannot");
+    let exec = rig.exec();
+    let netns = rig.directory.path().join("no-namespace");
+    let refused = exec
+        .create(&hello(&[]), &netns)
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(refused.contains("network namespace"), "{refused}");
+    rig.is_empty();
+    let mut unknown = hello(&[]);
+    Arc::make_mut(&mut unknown.spec).container.image.name = "unresolved:1".to_owned();
+    let refused = exec
+        .create(&unknown, &rig.netns())
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(refused.contains("not resolved"), "{refused}");
+}
+
+#[tokio::test]
+async fn files_of_no_container_are_swept() {
+    let rig = Rig::new("sweep");
+    let exec = rig.exec();
+    exec.store.prepare_rootfs(TASK, &exec.built_in).unwrap();
+    assert!(exec.recover().await.unwrap().is_empty());
+    rig.is_empty();
+}
+
+#[test]
+fn arguments_and_environment_follow_the_image() {
+    let texts = |list: &[&str]| {
+        list.iter()
+            .map(|text| (*text).to_owned())
+            .collect::<Vec<_>>()
+    };
+    let image = ImageConfig {
+        entrypoint: texts(&["/run"]),
+        cmd: texts(&["default"]),
+        env: texts(&["A=image", "PATH=/own"]),
+        ..ImageConfig::default()
+    };
+    assert_eq!(arguments(&image, &[]).unwrap(), ["/run", "default"]);
+    assert_eq!(arguments(&image, &texts(&["x"])).unwrap(), ["/run", "x"]);
+    assert!(arguments(&ImageConfig::default(), &[]).is_err());
+    let environment = environment(&image, &texts(&["A=mine", "HOME"]), "host", "/root");
+    assert_eq!(environment, ["HOSTNAME=host", "PATH=/own", "A=mine"]);
+}
+
+#[test]
+fn stop_signals_have_names_and_numbers() {
+    for (name, number) in [
+        ("SIGQUIT", Some(3)),
+        ("term", Some(15)),
+        ("9", Some(9)),
+        ("SIGRTMIN+3", Some(37)),
+        ("99", None),
+        ("SIGNOTHING", None),
+    ] {
+        assert_eq!(signal_number(name), number, "{name}");
+    }
+}

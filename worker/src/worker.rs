@@ -1,0 +1,220 @@
+//! The worker as whoever starts it sees it: put together here, taken apart here.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use skep_netd::{LinuxKernel, NetError, Netd};
+use skep_proto::ids::NodeId;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::agent::{Agent, AgentError};
+use crate::blobs::{BlobServer, Peers};
+use crate::db::{Db, DbError};
+use crate::dial::Dial;
+use crate::exec::ExecError;
+use crate::exec::container::ContainerExec;
+use crate::exec::image::{ImageError, Store};
+use crate::exec::runtime::{Runtime, RuntimeError, RuntimePaths};
+use crate::report::Outbox;
+use crate::session::Session;
+
+/// For the session to say that the daemon stops.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// What a worker is started with.
+#[derive(Clone)]
+pub struct Config {
+    /// This node.
+    pub node: NodeId,
+    /// What outlives the machine's restart, such as `/var/lib/skep`. The worker uses `images`, `containers`
+    /// and `worker.redb` below it.
+    pub data_root: PathBuf,
+    /// What does not, such as `/run/skep`. The worker uses `exec`, `files`, `netns` and `net` below it.
+    pub exec_root: PathBuf,
+    /// The control group below which containers are, such as `skep`.
+    pub cgroup_parent: PathBuf,
+    /// Labels of this node's daemon.
+    pub labels: BTreeMap<String, String>,
+    /// Managers to try besides those that are remembered.
+    pub managers: Vec<SocketAddr>,
+    /// How to reach other nodes.
+    pub dial: Dial,
+}
+
+impl std::fmt::Debug for Config {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Config")
+            .field("node", &self.node)
+            .field("data_root", &self.data_root)
+            .field("exec_root", &self.exec_root)
+            .field("managers", &self.managers)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a worker does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    /// Its images.
+    #[error("cannot open the image store")]
+    Images(#[from] ImageError),
+    /// Its containers.
+    #[error("cannot open the container runtime")]
+    Runtime(#[from] RuntimeError),
+    /// Its networks.
+    #[error("cannot open the node's networks")]
+    Net(#[from] NetError),
+    /// The kernel's networks.
+    #[error("cannot reach the kernel's network stack")]
+    Kernel(#[from] skep_netd::KernelError),
+    /// What it remembers.
+    #[error("cannot open what the worker remembers")]
+    Db(#[from] DbError),
+    /// The built-in image.
+    #[error("cannot make containers ready: {0}")]
+    Exec(#[from] ExecError),
+    /// What a former daemon left.
+    #[error(transparent)]
+    Agent(#[from] AgentError),
+    /// It was stopped meanwhile.
+    #[error("the daemon is ending")]
+    Ending,
+}
+
+type Containers = ContainerExec<Peers>;
+
+/// A worker that runs.
+pub struct Worker {
+    agent: Arc<Agent<Containers, LinuxKernel>>,
+    store: Store,
+    outbox: Arc<Outbox>,
+    stopping: watch::Sender<bool>,
+    connected: watch::Receiver<Option<SocketAddr>>,
+    session: JoinHandle<()>,
+}
+
+impl Worker {
+    /// Takes up what a former daemon left, then holds sessions with managers. `store` is this node's, open
+    /// already: images can be loaded without a cluster.
+    ///
+    /// # Errors
+    /// When something on this machine is not as it must be; then nothing was changed.
+    pub async fn start(config: Config, store: Store) -> Result<Self, WorkerError> {
+        let peers = Peers::new(Arc::clone(&config.dial));
+        let db = {
+            let root = config.data_root.clone();
+            off_runtime(move || Ok(Db::open(&root)?)).await?
+        };
+        let exec = {
+            let (config, store, peers) = (config.clone(), store.clone(), peers.clone());
+            Arc::new(off_runtime(move || open_exec(&config, store, peers)).await?)
+        };
+        let kernel = Arc::new(LinuxKernel::open(&config.exec_root.join("netns"))?);
+        let records = config.exec_root.join("net");
+        let netd = Arc::new(Netd::open(kernel, skep_netd::Config::new(records)).await?);
+        let outbox = Arc::new(Outbox::default());
+        let agent = Agent::open(
+            config.node,
+            Arc::clone(&exec),
+            netd,
+            db.clone(),
+            Arc::clone(&outbox),
+        )
+        .await?;
+        let mut managers = db.managers()?;
+        managers.extend(
+            config
+                .managers
+                .iter()
+                .filter(|one| !managers.contains(one))
+                .copied()
+                .collect::<Vec<_>>(),
+        );
+        let (stopping, stop) = watch::channel(false);
+        let (connected, seen) = watch::channel(None);
+        let session = Session {
+            agent: Arc::clone(&agent),
+            exec,
+            outbox: Arc::clone(&outbox),
+            db,
+            dial: config.dial,
+            peers,
+            labels: config.labels,
+            managers,
+            stopping: stop,
+            connected,
+        };
+        Ok(Self {
+            agent,
+            store,
+            outbox,
+            stopping,
+            connected: seen,
+            session: tokio::spawn(session.run()),
+        })
+    }
+
+    /// Where a node's store of images is below its data root.
+    ///
+    /// # Errors
+    /// When it cannot be opened, or another daemon has it.
+    pub fn open_store(data_root: &std::path::Path) -> Result<Store, WorkerError> {
+        Ok(Store::open(&data_root.join("images"))?)
+    }
+
+    /// This node's images. After a load or an import, `images_changed` tells managers.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Tells managers which images are here now.
+    pub fn images_changed(&self) {
+        let images = self.store.images();
+        self.outbox
+            .images(images.iter().map(|image| image.digest).collect());
+    }
+
+    /// Gives this node's blobs to others: to be served with the node's other services.
+    pub fn blobs(&self) -> BlobServer {
+        BlobServer::new(self.store.clone())
+    }
+
+    /// The manager of the present session.
+    pub fn connected(&self) -> watch::Receiver<Option<SocketAddr>> {
+        self.connected.clone()
+    }
+
+    /// Says that the daemon stops in order to start again, and ends. Containers go on.
+    pub async fn shutdown(mut self) {
+        self.stopping.send_replace(true);
+        if tokio::time::timeout(FAREWELL, &mut self.session)
+            .await
+            .is_err()
+        {
+            self.session.abort();
+        }
+        self.agent.stop().await;
+    }
+}
+
+fn open_exec(config: &Config, store: Store, peers: Peers) -> Result<Containers, WorkerError> {
+    let runtime = Runtime::open(RuntimePaths {
+        exec_root: config.exec_root.join("exec"),
+        state_root: config.data_root.join("containers"),
+        cgroup_parent: config.cgroup_parent.clone(),
+    })?;
+    let files = config.exec_root.join("files");
+    Ok(ContainerExec::open(store, peers, runtime, files)?)
+}
+
+async fn off_runtime<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, WorkerError> + Send + 'static,
+) -> Result<T, WorkerError> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or(Err(WorkerError::Ending))
+}
