@@ -11,7 +11,7 @@ use tokio::sync::watch;
 
 use super::disk::{Disk, RealDisk, replace};
 use super::log::{self, LogError, LogStore, SEGMENT_LEN};
-use super::machine::{Machine, Published, Replicated};
+use super::machine::{Machine, Published, Replicated, blocking};
 use super::network::Factory;
 use super::seal::{Key, random};
 use super::snapshot::SnapshotStore;
@@ -59,6 +59,11 @@ impl Config {
             snapshot_each: SNAPSHOT_EACH,
             kept_entries: KEPT_ENTRIES,
         }
+    }
+
+    fn io(&self, act: &'static str) -> impl FnOnce(io::Error) -> OpenError + use<> {
+        let dir = self.dir.clone();
+        move |source| OpenError::Io { act, dir, source }
     }
 
     fn raft(&self) -> Result<Arc<openraft::Config>, OpenError> {
@@ -124,9 +129,21 @@ impl<S: Replicated> Consensus<S> {
     /// # Errors
     /// When another daemon runs on the directory, when what is in it is damaged, or when the system refuses.
     pub async fn open(config: Config, transport: Arc<dyn Transport>) -> Result<Self, OpenError> {
+        let dir = config.dir.clone();
+        let disk = blocking(move || RealDisk::open(&dir)).await;
+        let disk = disk.map_err(config.io("open the raft directory"))?;
+        Self::open_on(config, disk, transport).await
+    }
+
+    /// The same on any disk.
+    pub(super) async fn open_on(
+        config: Config,
+        disk: Arc<dyn Disk>,
+        transport: Arc<dyn Transport>,
+    ) -> Result<Self, OpenError> {
         let raft_config = config.raft()?;
         let asked = config.clone();
-        let found = tokio::task::spawn_blocking(move || find::<S>(&asked))
+        let found = tokio::task::spawn_blocking(move || find::<S>(&asked, disk))
             .await
             .map_err(|e| OpenError::Raft(e.to_string()))??;
         let started = Threads::start().map_err(|e| OpenError::Raft(e.to_string()))?;
@@ -170,15 +187,8 @@ impl<S: Replicated> Consensus<S> {
     }
 }
 
-fn find<S: Replicated>(config: &Config) -> Result<Found<S>, OpenError> {
-    let io = |act| {
-        move |source| OpenError::Io {
-            act,
-            dir: config.dir.clone(),
-            source,
-        }
-    };
-    let disk = RealDisk::open(&config.dir).map_err(io("open the raft directory"))?;
+fn find<S: Replicated>(config: &Config, disk: Arc<dyn Disk>) -> Result<Found<S>, OpenError> {
+    let io = |act| config.io(act);
     let lock = log::lock(&*disk)?;
     let known = read_id(&*disk).map_err(io("read the raft id"))?;
     let fresh = known.is_none() && log::is_fresh(&*disk).map_err(io("list files"))?;

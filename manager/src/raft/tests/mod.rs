@@ -1,6 +1,7 @@
 //! Whole managers in one process: real logs in temporary directories, a network in memory that can be cut.
 
 mod cluster;
+mod disks;
 mod grpc;
 mod snapshots;
 mod speed;
@@ -15,6 +16,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use tempfile::TempDir;
 
+use super::sim_disk::SimDisk;
 use super::*;
 
 /// Numbers by name; small enough to see through.
@@ -189,17 +191,30 @@ pub(crate) struct World {
     pub switch: Switch,
     pub managers: Vec<Option<Manager>>,
     config: fn(Config) -> Config,
+    /// What managers opened from now on use in place of their directory.
+    disk: Option<SimDisk>,
 }
 
 impl World {
     /// `count` managers that form one cluster.
     pub(crate) async fn new(count: usize, config: fn(Config) -> Config) -> Self {
+        Self::new_on(None, count, config).await
+    }
+
+    /// The same with the first manager on `disk`.
+    pub(crate) async fn new_on(
+        disk: Option<SimDisk>,
+        count: usize,
+        config: fn(Config) -> Config,
+    ) -> Self {
         let mut world = Self {
             switch: Switch::default(),
             managers: Vec::new(),
             config,
+            disk,
         };
         world.add().await;
+        world.disk = None;
         let first = world.manager(0);
         first
             .consensus
@@ -237,7 +252,11 @@ impl World {
             from: from.clone(),
         };
         let config = (self.config)(Config::new(dir.path().join("raft")));
-        let consensus = Consensus::open(config, Arc::new(plug)).await.unwrap();
+        let opened = match self.disk.clone() {
+            Some(disk) => Consensus::open_on(config, disk.shared(), Arc::new(plug)).await,
+            None => Consensus::open(config, Arc::new(plug)).await,
+        };
+        let consensus = opened.unwrap();
         from.set(consensus.id()).unwrap();
         self.switch.plug(consensus.id(), consensus.inbound());
         Manager { dir, consensus }
@@ -289,7 +308,11 @@ impl World {
             let leader = self.manager(self.leader().await);
             match leader.consensus.propose(&(name.to_owned(), number)).await {
                 Ok(_) => return,
-                Err(ProposeError::NotLeader { .. } | ProposeError::Unknown) => {}
+                Err(
+                    ProposeError::NotLeader { .. }
+                    | ProposeError::Unknown
+                    | ProposeError::NoRoom(_),
+                ) => {}
                 Err(error) => panic!("{error}"),
             }
             assert!(Instant::now() < deadline, "no write came through");
