@@ -188,7 +188,7 @@ impl Peers {
         digest: Digest,
         offset: u64,
     ) -> io::Result<BlobStream> {
-        let mut client = Client::new((self.dial)(address).await?);
+        let mut client = Client::new((self.dial)(address, None).await?);
         let digest = digest.0.to_vec();
         let answer = client.fetch(v1::FetchRequest { digest, offset }).await;
         let chunks = answer.map_err(status_error)?.into_inner();

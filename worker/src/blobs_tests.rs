@@ -8,7 +8,7 @@ use tonic::transport::{Endpoint, Server};
 use super::*;
 
 fn plain_dial() -> Dial {
-    Arc::new(|address| {
+    Arc::new(|address, _| {
         async move {
             let endpoint = Endpoint::from_shared(format!("http://{address}"));
             let endpoint = endpoint.map_err(io::Error::other)?;

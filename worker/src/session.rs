@@ -11,6 +11,7 @@ use std::time::Duration;
 use skep_netd::Kernel;
 use skep_proto::assignment::Assignment;
 use skep_proto::difference::Difference;
+use skep_proto::node::Role;
 use skep_proto::wire::{WireError, v1};
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
@@ -148,7 +149,8 @@ impl<E: Exec, K: Kernel> Session<E, K> {
         &self,
         manager: SocketAddr,
     ) -> Result<(v1::Welcome, Sender, Streaming<v1::ManagerMessage>), Broken> {
-        let dialled = tokio::time::timeout(PATIENCE, (self.dial)(manager)).await;
+        let dialled =
+            tokio::time::timeout(PATIENCE, (self.dial)(manager, Some(Role::Manager))).await;
         let channel = dialled.map_err(|_| Broken::Silent)?.map_err(Broken::Dial)?;
         let mut client = v1::dispatch_client::DispatchClient::new(channel)
             .max_decoding_message_size(MAX_MESSAGE)

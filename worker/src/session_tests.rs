@@ -151,7 +151,7 @@ impl Seat {
 }
 
 fn start(node: &Node, managers: &[SocketAddr]) -> watch::Sender<bool> {
-    let dial: Dial = Arc::new(|address| {
+    let dial: Dial = Arc::new(|address, _| {
         async move {
             let endpoint = Endpoint::from_shared(format!("http://{address}"));
             let endpoint = endpoint.map_err(std::io::Error::other)?;

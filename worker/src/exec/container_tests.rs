@@ -51,7 +51,7 @@ impl Rig {
     }
 
     fn exec(&self) -> ContainerExec<Peers> {
-        let nobody = Peers::new(Arc::new(|_| {
+        let nobody = Peers::new(Arc::new(|_, _| {
             async { Err(io::Error::other("there is no network here")) }.boxed()
         }));
         let store = Store::open(&self.directory.path().join("images")).unwrap();
