@@ -1,12 +1,22 @@
 //! Manager: decides.
 //!
 //! `state` is what the cluster committed, `plan` what is to be changed about it; both are pure. The other
-//! rooms carry entries to them and answers away. The manager never runs a container and never imports the
-//! worker: they meet on the wire.
+//! rooms carry entries to them and answers away: `control` is the door for users, `dispatch` the one for
+//! workers, `ca` the one for nodes that join, `raft` makes entries durable, `leader` holds what only a leader
+//! runs. The manager never runs a container and never imports the worker: they meet on the wire.
 
+mod admit;
 pub mod ca;
+pub mod control;
 pub mod dispatch;
+pub mod leader;
+mod manager;
+mod peers;
 pub mod plan;
 pub mod raft;
+mod reconcile;
 pub mod record;
+mod ring;
 pub mod state;
+
+pub use manager::{Config, Founding, Manager, StartError};

@@ -1,11 +1,13 @@
-//! What the tests stand on: builders, the simulated world, checks.
+//! What the tests stand on: builders, the simulated world, checks, a manager in this process.
 
 #![expect(
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::panic,
     reason = "all of this runs in tests only, where a broken expectation is to end the test"
 )]
 
 pub mod builders;
 pub mod check;
+pub mod in_process;
 pub mod world;

@@ -5,11 +5,13 @@
 
 #[cfg(test)]
 mod channel_tests;
+mod door;
 mod join;
 mod sign;
 #[cfg(test)]
 mod tests;
 
+pub use door::CaDoor;
 pub use join::{JoinRefused, grant, new_secrets, role_of, token};
 pub use sign::{CaError, make_root, sign};
 pub use skep_proto::channel::{BACKDATED, renewal};

@@ -30,6 +30,8 @@ const SNAPSHOT_BOUND_MS: u64 = 80_000;
 pub struct Config {
     /// Directory of the log, the snapshot and the key, made with mode 0700.
     pub dir: PathBuf,
+    /// The id of a manager that is new here; by default it is drawn. One that is kept already stays.
+    pub id: Option<u64>,
     /// Whether what is written is encrypted with a key kept beside it.
     pub encrypt: bool,
     /// How often a leader says that it is there.
@@ -51,6 +53,7 @@ impl Config {
     pub fn new(dir: impl Into<PathBuf>) -> Self {
         Self {
             dir: dir.into(),
+            id: None,
             encrypt: true,
             heartbeat: Duration::from_millis(50),
             election_least: Duration::from_millis(150),
@@ -198,7 +201,7 @@ fn find<S: Replicated>(config: &Config, disk: Arc<dyn Disk>) -> Result<Found<S>,
     };
     let id = match known {
         Some(id) => id,
-        None => draw_id(&*disk).map_err(io("keep a new raft id"))?,
+        None => keep_id(&*disk, config.id).map_err(io("keep a new raft id"))?,
     };
     let snapshots =
         SnapshotStore::open(disk.clone(), key.clone()).map_err(io("open the snapshots"))?;
@@ -227,11 +230,11 @@ fn read_id(disk: &dyn Disk) -> io::Result<Option<u64>> {
     Ok(Some(id))
 }
 
-/// A new random id. It is never 0, which no manager has.
-fn draw_id(disk: &dyn Disk) -> io::Result<u64> {
+/// A new id: the one given, or a random one. It is never 0, which no manager has.
+fn keep_id(disk: &dyn Disk, given: Option<u64>) -> io::Result<u64> {
     let mut bytes = [0; 8];
     random(&mut bytes)?;
-    let id = u64::from_le_bytes(bytes).max(1);
+    let id = given.unwrap_or(u64::from_le_bytes(bytes)).max(1);
     replace(disk, ID_FILE, format!("{id:016x}\n").as_bytes())?;
     Ok(id)
 }

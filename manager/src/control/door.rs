@@ -1,0 +1,340 @@
+//! Converts: messages in, answers out. The only file of this room, with `show`, that names generated types.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use skep_proto::channel::JoinToken;
+use skep_proto::ids::RequestId;
+use skep_proto::image::Image;
+use skep_proto::network::NetworkSpec;
+use skep_proto::node::{NodeSpec, NodeState, Role};
+use skep_proto::spec::ServiceSpec;
+use skep_proto::task::TaskState;
+use skep_proto::wire::{self, WireError, WireId, v1};
+use tonic::{Request, Response, Status};
+
+use super::{Control, refuse, resolve, show, watch};
+
+type Answered<T> = Result<Response<T>, Status>;
+
+fn request_id(bytes: &[u8]) -> Result<RequestId, Status> {
+    wire::request_id(bytes).map_err(|error| refuse::malformed(&error))
+}
+
+fn spec<W, T>(message: Option<W>) -> Result<T, Status>
+where
+    T: TryFrom<W, Error = WireError>,
+{
+    wire::message(message, "spec").map_err(|error| refuse::malformed(&error))
+}
+
+fn stale(read: Option<v1::Read>) -> bool {
+    read.is_some_and(|read| read.stale)
+}
+
+#[tonic::async_trait]
+impl v1::control_server::Control for Control {
+    type WatchServiceStream = watch::Pictures;
+
+    async fn create_service(
+        &self,
+        request: Request<v1::CreateServiceRequest>,
+    ) -> Answered<v1::CreateServiceAnswer> {
+        let message = request.into_inner();
+        let spec: ServiceSpec = spec(message.spec)?;
+        let id = self.create(request_id(&message.request)?, spec).await?;
+        Ok(Response::new(v1::CreateServiceAnswer {
+            id: id.to_bytes(),
+            warnings: Vec::new(),
+        }))
+    }
+
+    async fn update_service(
+        &self,
+        request: Request<v1::UpdateServiceRequest>,
+    ) -> Answered<v1::UpdateServiceAnswer> {
+        let message = request.into_inner();
+        let spec: ServiceSpec = spec(message.spec)?;
+        let request = request_id(&message.request)?;
+        let (id, version) = self
+            .update(request, &message.reference, message.version, spec)
+            .await?;
+        let id = id.to_bytes();
+        Ok(Response::new(v1::UpdateServiceAnswer {
+            id,
+            version,
+            warnings: Vec::new(),
+        }))
+    }
+
+    async fn remove_service(
+        &self,
+        request: Request<v1::RemoveServiceRequest>,
+    ) -> Answered<v1::RemoveServiceAnswer> {
+        let message = request.into_inner();
+        let id = self
+            .remove(request_id(&message.request)?, &message.reference)
+            .await?;
+        Ok(Response::new(v1::RemoveServiceAnswer { id: id.to_bytes() }))
+    }
+
+    async fn list_services(
+        &self,
+        request: Request<v1::ListServicesRequest>,
+    ) -> Answered<v1::ListServicesAnswer> {
+        let message = request.into_inner();
+        let state = self.read_as(stale(message.read)).await?;
+        let passes = |it: &&Arc<skep_proto::service::Service>| {
+            let id = it.id.to_string();
+            let named = |text: &String| it.spec.name.starts_with(text) || id.starts_with(text);
+            let labelled = |(name, value): (&String, &String)| {
+                it.spec
+                    .labels
+                    .get(name)
+                    .is_some_and(|has| value.is_empty() || has == value)
+            };
+            it.removed.is_none()
+                && (message.references.is_empty() || message.references.iter().any(named))
+                && message.labels.iter().all(labelled)
+        };
+        let services = state
+            .services()
+            .filter(passes)
+            .map(|it| show::service(&state, it))
+            .collect();
+        Ok(Response::new(v1::ListServicesAnswer { services }))
+    }
+
+    async fn get_service(&self, request: Request<v1::GetRequest>) -> Answered<v1::ServiceEntry> {
+        let message = request.into_inner();
+        let state = self.read_as(stale(message.read)).await?;
+        let found = resolve::service(&state, &message.reference)?;
+        Ok(Response::new(show::service(&state, &found)))
+    }
+
+    async fn watch_service(
+        &self,
+        request: Request<v1::WatchServiceRequest>,
+    ) -> Answered<watch::Pictures> {
+        let state = self.read().await?;
+        let found = resolve::service(&state, &request.into_inner().reference)?;
+        Ok(Response::new(self.pictures(found.id)))
+    }
+
+    async fn list_tasks(
+        &self,
+        request: Request<v1::ListTasksRequest>,
+    ) -> Answered<v1::ListTasksAnswer> {
+        let message = request.into_inner();
+        let state = self.read_as(stale(message.read)).await?;
+        let mut services = BTreeSet::new();
+        for reference in &message.services {
+            services.insert(resolve::service(&state, reference)?.id);
+        }
+        let mut nodes = BTreeSet::new();
+        for reference in &message.nodes {
+            nodes.insert(resolve::node(&state, reference)?.id);
+        }
+        let passes = |it: &&Arc<skep_proto::task::Task>| {
+            (services.is_empty() || services.contains(&it.service))
+                && (nodes.is_empty() || it.node.is_some_and(|node| nodes.contains(&node)))
+                && !(message.only_live
+                    && (it.status.state.ended() || it.desired > TaskState::Running))
+        };
+        let tasks = state
+            .tasks()
+            .filter(passes)
+            .map(|it| show::task(&state, it))
+            .collect();
+        Ok(Response::new(v1::ListTasksAnswer { tasks }))
+    }
+
+    async fn get_task(&self, request: Request<v1::GetRequest>) -> Answered<v1::TaskEntry> {
+        let message = request.into_inner();
+        let state = self.read_as(stale(message.read)).await?;
+        let found = resolve::task(&state, &message.reference)?;
+        Ok(Response::new(show::task(&state, &found)))
+    }
+
+    async fn list_nodes(
+        &self,
+        request: Request<v1::ListNodesRequest>,
+    ) -> Answered<v1::ListNodesAnswer> {
+        let message = request.into_inner();
+        let state = self.read_as(stale(message.read)).await?;
+        let passes = |it: &&Arc<skep_proto::node::Node>| {
+            let id = it.id.to_string();
+            let named =
+                |text: &String| it.description.hostname.starts_with(text) || id.starts_with(text);
+            message.references.is_empty() || message.references.iter().any(named)
+        };
+        let nodes = state
+            .nodes()
+            .filter(passes)
+            .map(|it| self.show_node(&state, it))
+            .collect();
+        Ok(Response::new(v1::ListNodesAnswer { nodes }))
+    }
+
+    async fn get_node(&self, request: Request<v1::GetRequest>) -> Answered<v1::NodeEntry> {
+        let message = request.into_inner();
+        let state = self.read_as(stale(message.read)).await?;
+        let found = resolve::node(&state, &message.reference)?;
+        Ok(Response::new(self.show_node(&state, &found)))
+    }
+
+    async fn update_node(
+        &self,
+        request: Request<v1::UpdateNodeRequest>,
+    ) -> Answered<v1::NodeEntry> {
+        let message = request.into_inner();
+        let spec: NodeSpec = spec(message.spec)?;
+        let request = request_id(&message.request)?;
+        let id = self
+            .update_nod(request, &message.reference, message.version, spec)
+            .await?;
+        let state = self.ring.stale();
+        let found = resolve::node(&state, &id.to_string())?;
+        Ok(Response::new(self.show_node(&state, &found)))
+    }
+
+    async fn remove_node(
+        &self,
+        request: Request<v1::RemoveNodeRequest>,
+    ) -> Answered<v1::RemoveNodeAnswer> {
+        let message = request.into_inner();
+        let request = request_id(&message.request)?;
+        let id = self
+            .remove_nod(request, &message.reference, message.force)
+            .await?;
+        Ok(Response::new(v1::RemoveNodeAnswer { id: id.to_bytes() }))
+    }
+
+    async fn remove_manager(
+        &self,
+        request: Request<v1::RemoveManagerRequest>,
+    ) -> Answered<v1::RemoveManagerAnswer> {
+        let message = request.into_inner();
+        let request = request_id(&message.request)?;
+        let id = self
+            .remove_mgr(request, &message.reference, message.force)
+            .await?;
+        Ok(Response::new(v1::RemoveManagerAnswer { id: id.to_bytes() }))
+    }
+
+    async fn create_network(
+        &self,
+        request: Request<v1::CreateNetworkRequest>,
+    ) -> Answered<v1::CreateNetworkAnswer> {
+        let message = request.into_inner();
+        let spec: NetworkSpec = spec(message.spec)?;
+        let id = self.create_net(request_id(&message.request)?, spec).await?;
+        Ok(Response::new(v1::CreateNetworkAnswer {
+            id: id.to_bytes(),
+            warnings: Vec::new(),
+        }))
+    }
+
+    async fn list_networks(
+        &self,
+        request: Request<v1::ListNetworksRequest>,
+    ) -> Answered<v1::ListNetworksAnswer> {
+        let message = request.into_inner();
+        let state = self.read_as(stale(message.read)).await?;
+        let passes = |it: &&Arc<skep_proto::network::Network>| {
+            let id = it.id.to_string();
+            let named = |text: &String| it.spec.name.starts_with(text) || id.starts_with(text);
+            message.references.is_empty() || message.references.iter().any(named)
+        };
+        let networks = state
+            .networks()
+            .filter(passes)
+            .map(|it| show::network(&state, it))
+            .collect();
+        Ok(Response::new(v1::ListNetworksAnswer { networks }))
+    }
+
+    async fn get_network(&self, request: Request<v1::GetRequest>) -> Answered<v1::NetworkEntry> {
+        let message = request.into_inner();
+        let state = self.read_as(stale(message.read)).await?;
+        let found = resolve::network(&state, &message.reference)?;
+        Ok(Response::new(show::network(&state, &found)))
+    }
+
+    async fn remove_network(
+        &self,
+        request: Request<v1::RemoveNetworkRequest>,
+    ) -> Answered<v1::RemoveNetworkAnswer> {
+        let message = request.into_inner();
+        let id = self
+            .remove_net(request_id(&message.request)?, &message.reference)
+            .await?;
+        Ok(Response::new(v1::RemoveNetworkAnswer { id: id.to_bytes() }))
+    }
+
+    async fn put_image(
+        &self,
+        request: Request<v1::PutImageRequest>,
+    ) -> Answered<v1::PutImageAnswer> {
+        let message = request.into_inner();
+        let image: Image =
+            wire::message(message.image, "image").map_err(|error| refuse::malformed(&error))?;
+        self.put_img(request_id(&message.request)?, image).await?;
+        Ok(Response::new(v1::PutImageAnswer {}))
+    }
+
+    async fn list_images(
+        &self,
+        request: Request<v1::ListImagesRequest>,
+    ) -> Answered<v1::ListImagesAnswer> {
+        let state = self.read_as(stale(request.into_inner().read)).await?;
+        let images = state.images().map(|it| self.show_image(it)).collect();
+        Ok(Response::new(v1::ListImagesAnswer { images }))
+    }
+
+    async fn get_cluster(
+        &self,
+        request: Request<v1::GetClusterRequest>,
+    ) -> Answered<v1::ClusterEntry> {
+        let state = self.read_as(stale(request.into_inner().read)).await?;
+        let cluster = self.cluster(&state)?;
+        Ok(Response::new(v1::ClusterEntry {
+            id: cluster.id.to_bytes(),
+            version: cluster.version,
+            created_ms: cluster.created.unix_millis(),
+            spec: Some(v1::ClusterSpec::from(&cluster.spec)),
+            root: cluster.authority.certificate.clone(),
+            feature_level: cluster.feature_level,
+            incarnation: cluster.incarnation,
+            leader: Some(self.me.to_bytes()),
+        }))
+    }
+
+    async fn join_tokens(
+        &self,
+        request: Request<v1::JoinTokensRequest>,
+    ) -> Answered<v1::JoinTokensAnswer> {
+        let message = request.into_inner();
+        let mut rotate = BTreeSet::new();
+        for role in &message.rotate {
+            let role: Role = wire::enumeration::<v1::Role, Role>(*role, "rotate")
+                .map_err(|error| refuse::malformed(&error))?;
+            rotate.insert(role);
+        }
+        let cluster = self.tokens(request_id(&message.request)?, rotate).await?;
+        let state = self.ring.stale();
+        let reachable = |it: &&Arc<skep_proto::node::Node>| it.status.state != NodeState::Down;
+        let managers = state
+            .nodes()
+            .filter(reachable)
+            .filter_map(|it| it.manager.as_ref());
+        let token = |secret| JoinToken::new(&cluster.authority.certificate, secret).to_string();
+        Ok(Response::new(v1::JoinTokensAnswer {
+            worker: token(cluster.tokens.worker),
+            manager: token(cluster.tokens.manager),
+            managers: managers
+                .map(|manager| v1::Address::from(manager.address))
+                .collect(),
+        }))
+    }
+}

@@ -1,0 +1,218 @@
+//! Commands about services.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use skep_proto::ids::{RequestId, ServiceId};
+use skep_proto::image::{Digest, ImageRef};
+use skep_proto::service::{PortBinding, Service};
+use skep_proto::spec::{Mode, ServiceSpec};
+use skep_proto::task::{Task, TaskState};
+use skep_proto::validate;
+use tonic::Status;
+
+use super::{Control, refuse, resolve};
+use crate::ring::wall_time;
+use crate::state::{Answer, Change, State};
+
+impl Control {
+    /// Makes a service. A repeat of the request gets the same id.
+    pub(super) async fn create(
+        &self,
+        request: RequestId,
+        spec: ServiceSpec,
+    ) -> Result<ServiceId, Status> {
+        let state = self.read().await?;
+        if let Some(id) = answered(&state, request)? {
+            return Ok(id);
+        }
+        let spec = Arc::new(checked(&state, spec)?);
+        let id = ServiceId::new(rand::random());
+        let service = Service {
+            id,
+            version: 0,
+            created: wall_time(),
+            updated: wall_time(),
+            revision: 1,
+            template: 1,
+            templates: BTreeMap::from([(1, Arc::new(spec.task.clone()))]),
+            vips: BTreeMap::new(),
+            ports: named_ports(&spec),
+            removed: None,
+            spec,
+        };
+        let changes = vec![Change::PutService(Arc::new(service))];
+        self.commit(request, Answer::Service(id), changes).await?;
+        self.answer_of(request).await
+    }
+
+    /// Changes a service's replicas or labels. Gives its id and version afterwards.
+    pub(super) async fn update(
+        &self,
+        request: RequestId,
+        reference: &str,
+        version: Option<u64>,
+        spec: ServiceSpec,
+    ) -> Result<(ServiceId, u64), Status> {
+        let state = self.read().await?;
+        if let Some(id) = answered(&state, request)? {
+            return Ok((id, state.service(id).map_or(0, |service| service.version)));
+        }
+        let old = resolve::service(&state, reference)?;
+        let same_spec = *old.spec == spec;
+        // Plan may have touched the object since it was read; what counts is that the spec is the one read.
+        if version.is_some_and(|version| version > old.version) {
+            return Err(Status::aborted(
+                "the service is older here than where it was read; repeat",
+            ));
+        }
+        if same_spec {
+            return Ok((old.id, old.version));
+        }
+        validate::service(&spec).map_err(|error| refuse::invalid(&error))?;
+        if spec.name != old.spec.name || spec.task != old.spec.task || spec.ports != old.spec.ports
+        {
+            return Err(Status::unimplemented(format!(
+                "service \"{}\": only the number of replicas and the labels can be changed; to change more, \
+                 remove the service and create it anew",
+                old.spec.name
+            )));
+        }
+        let new = Service {
+            spec: Arc::new(spec),
+            revision: old.revision.saturating_add(1),
+            updated: wall_time(),
+            ..Service::clone(&old)
+        };
+        let changes = vec![Change::PutService(Arc::new(new))];
+        let index = self
+            .commit(request, Answer::Service(old.id), changes)
+            .await?;
+        Ok((old.id, index))
+    }
+
+    /// Removes a service; its tasks end, then it goes.
+    pub(super) async fn remove(
+        &self,
+        request: RequestId,
+        reference: &str,
+    ) -> Result<ServiceId, Status> {
+        let state = self.read().await?;
+        if let Some(id) = answered(&state, request)? {
+            return Ok(id);
+        }
+        let old = resolve::service(&state, reference)?;
+        let new = Service {
+            removed: Some(self.ring.now()),
+            ..Service::clone(&old)
+        };
+        let changes = vec![Change::PutService(Arc::new(new))];
+        self.commit(request, Answer::Service(old.id), changes)
+            .await?;
+        Ok(old.id)
+    }
+
+    async fn answer_of(&self, request: RequestId) -> Result<ServiceId, Status> {
+        // Of two repeats that raced, both get what the first one made.
+        answered(&self.ring.stale(), request)?
+            .ok_or_else(|| Status::unavailable("the answer is not known here yet; repeat"))
+    }
+}
+
+fn answered(state: &State, request: RequestId) -> Result<Option<ServiceId>, Status> {
+    match state.answered(request).map(|answered| &answered.answer) {
+        None => Ok(None),
+        Some(Answer::Service(id)) => Ok(Some(*id)),
+        Some(_) => Err(Status::invalid_argument(
+            "the request id was used for another command",
+        )),
+    }
+}
+
+/// The spec with all names looked up, or the first thing that is wrong with it.
+fn checked(state: &State, mut spec: ServiceSpec) -> Result<ServiceSpec, Status> {
+    validate::service(&spec).map_err(|error| refuse::invalid(&error))?;
+    if state.service_named(&spec.name).is_some() {
+        return Err(Status::already_exists(format!(
+            "a service called \"{0}\" exists already; choose another --name, or remove it with: \
+             skep service rm {0}",
+            spec.name
+        )));
+    }
+    for used in &spec.task.networks {
+        let Some(network) = state.network(used.network) else {
+            return Err(Status::not_found(format!(
+                "network {} does not exist; see what there is with: skep network ls",
+                used.network
+            )));
+        };
+        if network.spec.ingress {
+            return Err(Status::invalid_argument(
+                "--network: the ingress network is used by --publish and cannot be named",
+            ));
+        }
+    }
+    spec.task.container.image = resolved(state, spec.task.container.image)?;
+    Ok(spec)
+}
+
+/// The image with its tag and the digest that every replica runs.
+fn resolved(state: &State, image: ImageRef) -> Result<ImageRef, Status> {
+    let name = tagged(&image.name);
+    let known = state.image(&name).map(|image| image.digest);
+    let digest: Option<Digest> = image.digest.or(known);
+    match digest {
+        Some(digest) => Ok(ImageRef {
+            name,
+            digest: Some(digest),
+        }),
+        None => Err(Status::not_found(format!(
+            "image \"{name}\" is not known in the cluster; load it on any node with: skep image load, or see \
+             what there is with: skep image ls"
+        ))),
+    }
+}
+
+/// The name with `:latest` where it has no tag.
+pub(super) fn tagged(name: &str) -> String {
+    let last = name.rsplit('/').next().unwrap_or(name);
+    if last.contains(':') {
+        name.to_owned()
+    } else {
+        format!("{name}:latest")
+    }
+}
+
+/// The ports the user named; a manager gives the others.
+fn named_ports(spec: &ServiceSpec) -> Vec<PortBinding> {
+    let named = spec.ports.iter().filter_map(|port| {
+        Some(PortBinding {
+            protocol: port.protocol,
+            target: port.target,
+            published: port.published?,
+            mode: port.mode,
+        })
+    });
+    named.collect()
+}
+
+/// How many tasks run, and how many are to run.
+pub(super) fn counts(state: &State, service: &Service) -> (u32, u32) {
+    let Mode::Replicated { replicas } = service.spec.mode;
+    let running = state.tasks_of(service.id).filter(|task| runs(task)).count();
+    (u32::try_from(running).unwrap_or(u32::MAX), replicas)
+}
+
+/// Whether a task runs and is to run.
+pub(super) fn runs(task: &Task) -> bool {
+    task.status.state == TaskState::Running && task.desired == TaskState::Running
+}
+
+/// Whether as many run as are to run, from the newest template, and nothing ends any more.
+pub(super) fn converged(state: &State, service: &Service) -> bool {
+    let (running, desired) = counts(state, service);
+    let settled = state
+        .tasks_of(service.id)
+        .all(|task| task.status.state.ended() || (runs(task) && task.template == service.template));
+    running == desired && settled
+}

@@ -1,0 +1,91 @@
+//! Objects as the door shows them: with the names that people want beside the ids.
+
+use std::sync::Arc;
+
+use skep_proto::image::Image;
+use skep_proto::network::Network;
+use skep_proto::node::Node;
+use skep_proto::service::Service;
+use skep_proto::task::{Task, TaskState};
+use skep_proto::wire::WireId;
+use skep_proto::wire::v1;
+
+use super::Control;
+use super::services::{converged, counts};
+use crate::state::State;
+
+/// A service with its counts.
+pub(super) fn service(state: &State, service: &Service) -> v1::ServiceEntry {
+    let (running, desired) = counts(state, service);
+    v1::ServiceEntry {
+        service: Some(v1::Service::from(service)),
+        running,
+        desired,
+    }
+}
+
+/// A task with the names of its service and node.
+pub(super) fn task(state: &State, task: &Task) -> v1::TaskEntry {
+    let node = task.node.and_then(|id| state.node(id));
+    v1::TaskEntry {
+        task: Some(v1::Task::from(task)),
+        service_name: state
+            .service(task.service)
+            .map_or_else(String::new, |it| it.spec.name.clone()),
+        node_name: node.map_or_else(String::new, |node| node.description.hostname.clone()),
+        spec: state
+            .template(task.service, task.template)
+            .map(|spec| v1::TaskSpec::from(&**spec)),
+    }
+}
+
+/// A network with its services.
+pub(super) fn network(state: &State, network: &Network) -> v1::NetworkEntry {
+    let services = state
+        .services_on(network.id)
+        .filter(|service| service.removed.is_none());
+    v1::NetworkEntry {
+        network: Some(v1::Network::from(network)),
+        services: services.map(|service| service.spec.name.clone()).collect(),
+        addresses: u32::try_from(state.addresses(network.id).count()).unwrap_or(u32::MAX),
+    }
+}
+
+/// A service and its tasks, as a watcher sees them.
+pub(super) fn progress(state: &State, it: &Service) -> v1::ServiceProgress {
+    let (running, desired) = counts(state, it);
+    let tasks = state
+        .tasks_of(it.id)
+        .filter(|task| task.desired <= TaskState::Running);
+    v1::ServiceProgress {
+        service: Some(v1::Service::from(it)),
+        tasks: tasks.map(|each| task(state, each)).collect(),
+        running,
+        desired,
+        converged: converged(state, it),
+    }
+}
+
+impl Control {
+    /// A node with its place among the managers.
+    pub(super) fn show_node(&self, state: &State, node: &Node) -> v1::NodeEntry {
+        let running = state
+            .tasks_on(node.id)
+            .filter(|task| task.status.state == TaskState::Running);
+        v1::NodeEntry {
+            node: Some(v1::Node::from(node)),
+            leader: node.id == self.me,
+            reachable: self.reachable(node),
+            running: u32::try_from(running.count()).unwrap_or(u32::MAX),
+        }
+    }
+
+    /// An image with the nodes that hold it.
+    pub(super) fn show_image(&self, image: &Arc<Image>) -> v1::ImageEntry {
+        let holders = self.live.holders(image.digest);
+        v1::ImageEntry {
+            image: Some(v1::Image::from(&**image)),
+            nodes: holders.into_iter().map(WireId::to_bytes).collect(),
+        }
+    }
+}
