@@ -1,6 +1,9 @@
 //! A real manager with workers that run nothing: from a user's call to a worker's report.
 
-#![expect(clippy::expect_used, reason = "a test ends where an expectation is broken")]
+#![expect(
+    clippy::expect_used,
+    reason = "a test ends where an expectation is broken"
+)]
 
 use std::collections::BTreeMap;
 
