@@ -5,16 +5,20 @@
 //! knows no task.
 
 mod container;
+mod ended;
+mod error;
 mod launch;
 mod place;
 #[cfg(test)]
 mod tests;
 
 pub use container::{Container, State};
+pub use ended::Ended;
+pub use error::RuntimeError;
 pub use launch::PlanError;
 
 use super::bundle::Bundle;
-use super::cgroup::{CgroupError, Cgroups};
+use super::cgroup::Cgroups;
 use super::seccomp::{self, Filter};
 use super::shim::{Connection, Launcher, ShimError};
 use container::{lost, read_end};
@@ -22,13 +26,12 @@ use oci_spec::runtime::LinuxSeccomp;
 use place::{Place, RECORD_VERSION, Record};
 use rustix::process::Pid;
 use skep_shim::plan::LaunchPlan;
-use skep_shim::protocol::{Exit, Failure, Reply, Request, Stage};
+use skep_shim::protocol::{Exit, Reply, Request, Stage};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use thiserror::Error;
 use tokio::sync::oneshot;
 
 /// How long the making of a container may take; a mount from a dead server hangs for ever.
@@ -43,97 +46,6 @@ pub struct RuntimePaths {
     pub state_root: PathBuf,
     /// The control group below which all are, such as `skep`.
     pub cgroup_parent: PathBuf,
-}
-
-/// What could not be done with a container.
-#[derive(Debug, Error)]
-pub enum RuntimeError {
-    /// The runtime itself.
-    #[error("cannot open the container runtime: {act}")]
-    Open {
-        /// What was being done.
-        act: String,
-        /// Why it failed.
-        source: io::Error,
-    },
-    /// A bundle.
-    #[error("cannot make container {id}")]
-    Plan {
-        /// Which container.
-        id: String,
-        /// Why.
-        source: PlanError,
-    },
-    /// An id that is no name for a directory.
-    #[error("{0:?} is no container id; use 1 to 128 letters, digits, '.', '_' and '-'")]
-    Id(String),
-    /// It is there.
-    #[error("container {0} exists; delete it first")]
-    Exists(String),
-    /// Control groups.
-    #[error("cannot hold container {id} in its control groups")]
-    Cgroup {
-        /// Which container.
-        id: String,
-        /// Why.
-        source: CgroupError,
-    },
-    /// Its own files.
-    #[error("cannot {act} container {id}")]
-    Files {
-        /// What was being done.
-        act: &'static str,
-        /// Which container.
-        id: String,
-        /// Why it failed.
-        source: io::Error,
-    },
-    /// Its supervisor.
-    #[error("cannot {act}: container {id}")]
-    Shim {
-        /// What was being done.
-        act: &'static str,
-        /// Which container.
-        id: String,
-        /// Why it failed.
-        source: ShimError,
-    },
-    /// It could not be set up, or its program could not be run.
-    #[error("container {id} cannot {act}")]
-    Start {
-        /// Which container.
-        id: String,
-        /// What was being done.
-        act: String,
-        /// 127 if the command was not found, 126 if it cannot be executed, otherwise 125.
-        code: i32,
-        /// Why it failed.
-        source: io::Error,
-    },
-    /// It does not die.
-    #[error("container {id} was killed and has not ended after {after:?}")]
-    Immortal {
-        /// Which container.
-        id: String,
-        /// How long was waited.
-        after: Duration,
-    },
-}
-
-/// How a container ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ended {
-    /// The program's exit code, 128 plus the signal that ended it, 125 to 127 if it never ran, or
-    /// 255 if nobody saw it.
-    pub code: i32,
-    /// The signal that ended it, if one did.
-    pub signal: Option<i32>,
-    /// True if the kernel killed a process of it because its memory limit was reached.
-    pub out_of_memory: bool,
-    /// When.
-    pub at: SystemTime,
-    /// In words for a user; `None` for exit code 0.
-    pub reason: Option<String>,
 }
 
 /// Makes and finds containers; clones are the same one.
@@ -443,49 +355,6 @@ async fn reconnect(record: Record, place: Place) -> Container {
     }
     container::leave_end(&place.ended(), &exit);
     past(&exit)
-}
-
-impl Ended {
-    fn new(exit: &Exit, memory_limit: Option<u64>) -> Self {
-        let out_of_memory = exit.oom_kills > 0 && exit.code != 0;
-        let limit = memory_limit.map_or(String::new(), |bytes| format!(" of {bytes} bytes"));
-        let reason = match (&exit.failure, exit.signal, exit.code) {
-            (Some(Failure { act, errno: 0, .. }), ..) => Some(act.clone()),
-            (Some(Failure { act, errno, .. }), ..) => Some(format!(
-                "cannot {act}: {}",
-                io::Error::from_raw_os_error(*errno)
-            )),
-            _ if out_of_memory => Some(format!("killed: it reached its memory limit{limit}")),
-            (None, Some(signal), _) => Some(format!("killed by signal {signal}")),
-            (None, None, 0) => None,
-            (None, None, code) => Some(format!("exited with code {code}")),
-        };
-        let at = UNIX_EPOCH + Duration::from_millis(exit.at_ms);
-        Self {
-            code: exit.code,
-            signal: exit.signal,
-            out_of_memory,
-            at,
-            reason,
-        }
-    }
-
-    fn unknown() -> Self {
-        Self::new(&lost("the daemon stopped watching the container"), None)
-    }
-}
-
-impl RuntimeError {
-    fn start(id: &str, failure: Failure) -> Self {
-        let Failure { act, errno, code } = failure;
-        let source = io::Error::from_raw_os_error(errno);
-        Self::Start {
-            id: id.to_owned(),
-            act,
-            code,
-            source,
-        }
-    }
 }
 
 fn going_down(id: String) -> RuntimeError {

@@ -174,16 +174,21 @@ impl Real {
 }
 
 impl Drop for Real {
+    /// The kernel lets go of a group a moment after its last process.
     fn drop(&mut self) {
         let hierarchies = &self.groups.hierarchies;
-        for root in hierarchies
+        let roots = hierarchies
             .legacy
             .values()
-            .chain(hierarchies.unified.as_ref())
-        {
-            let parent = root.join(&self.parent);
-            let _ = std::fs::remove_dir(parent.join(SUPERVISORS));
-            let _ = std::fs::remove_dir(parent);
+            .chain(hierarchies.unified.as_ref());
+        let parents: Vec<_> = roots.map(|root| root.join(&self.parent)).collect();
+        let until = Instant::now() + Duration::from_secs(20);
+        while parents.iter().any(|parent| parent.exists()) && Instant::now() < until {
+            for parent in &parents {
+                let _ = std::fs::remove_dir(parent.join(SUPERVISORS));
+                let _ = std::fs::remove_dir(parent);
+            }
+            std::thread::yield_now();
         }
     }
 }

@@ -13,8 +13,6 @@ pub struct Rig {
     pub runtime: Runtime,
     pub paths: RuntimePaths,
     directory: tempfile::TempDir,
-    /// False for a second one on the same directories.
-    owner: bool,
 }
 
 /// What a container wrote, by stream.
@@ -35,7 +33,6 @@ impl Rig {
             runtime,
             paths,
             directory,
-            owner: true,
         }
     }
 
@@ -110,16 +107,25 @@ impl Rig {
 }
 
 impl Drop for Rig {
+    /// The kernel lets go of a group a moment after its last process.
     fn drop(&mut self) {
-        if !self.owner {
-            return;
-        }
-        for group in self.groups() {
-            let _ = std::fs::write(group.join("cgroup.kill"), "1");
-            if let Some(parent) = group.parent() {
-                let _ = std::fs::remove_dir(&group);
-                let _ = std::fs::remove_dir(parent);
+        let until = std::time::Instant::now() + SOON;
+        let mut parents: Vec<_> = self.groups();
+        parents.extend(
+            parents
+                .clone()
+                .iter()
+                .filter_map(|group| group.parent().map(Path::to_owned)),
+        );
+        while std::time::Instant::now() < until {
+            for group in &parents {
+                let _ = std::fs::write(group.join("cgroup.kill"), "1");
+                let _ = std::fs::remove_dir(group);
             }
+            if !parents.iter().any(|group| group.exists()) {
+                return;
+            }
+            std::thread::yield_now();
         }
     }
 }
