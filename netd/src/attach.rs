@@ -69,12 +69,13 @@ impl<K: Kernel> Netd<K> {
             None => self.kernel.make_namespace(&ns).await,
         };
         ready.map_err(|source| NetError::Prepare { task, source })?;
-        let mut inner = self.inner.lock().await;
-        let done = self
-            .attach_all(&mut inner, task, &current, attachments, ports)
-            .await;
+        let done = match self.attach_all(task, current, attachments, ports).await {
+            // Without the lock: others may go on meanwhile.
+            Ok(record) => self.await_carriers(task, &record).await,
+            Err(error) => Err(error),
+        };
         if done.is_err()
-            && let Err(error) = self.take_off(&mut inner, task).await
+            && let Err(error) = self.detach(task).await
         {
             tracing::warn!(task.id = %task, %error, "a failed attachment could not be undone");
         }
@@ -113,26 +114,18 @@ impl<K: Kernel> Netd<K> {
 
     async fn attach_all(
         &self,
-        inner: &mut Inner,
         task: TaskId,
-        current: &Current,
+        awaited: Current,
         attachments: &[AssignedAttachment],
         ports: &[HostPort],
-    ) -> Result<(), NetError> {
-        let networks: Vec<(&AssignedAttachment, &NetworkView)> = attachments
-            .iter()
-            .filter_map(|one| {
-                Some((
-                    one,
-                    current
-                        .view
-                        .networks
-                        .iter()
-                        .find(|net| net.id == one.network)?,
-                ))
-            })
-            .collect();
+    ) -> Result<Record, NetError> {
+        let mut inner = self.inner.lock().await;
+        // A newer view may have come while this waited for its turn.
+        let current = self.view.borrow().clone().unwrap_or(awaited);
+        let networks = networks_of(attachments, &current)?;
         let mut record = record_of(&networks, ports);
+        // Attached before by a daemon that did not live to say so: its resolver gives up the port.
+        inner.tasks.remove(&task);
         let settings = self
             .kernel
             .run(&task_ns(&task.to_string()), plan::task_settings())
@@ -141,35 +134,46 @@ impl<K: Kernel> Netd<K> {
         // Written first: what a crash leaves half attached is found by its record.
         record::store(&self.config.records, task, &record)?;
         for (plug, (_, network)) in record.plugs.iter().zip(&networks) {
-            self.plug(task, plug, network, current)
-                .await
-                .map_err(|source| NetError::Attach {
-                    task,
-                    network: network.name.clone(),
-                    source,
-                })?;
+            let plugged = self.plug(task, plug, network, &current).await;
+            let network = || network.name.clone();
+            plugged.map_err(|source| NetError::Attach {
+                task,
+                network: network(),
+                source,
+            })?;
         }
         let ingress = record.ingress().is_some();
         if !ingress && (record.outside || !ports.is_empty()) {
-            let address = self.way_out(inner, task, record.plugs.len()).await?;
+            let address = self.way_out(&mut inner, task, record.plugs.len()).await?;
             record.way_out = Some(address);
             record::store(&self.config.records, task, &record)?;
         }
         let mut attached = Attached {
-            record,
+            record: record.clone(),
             resolver: None,
             programmed: None,
         };
         self.serve_task(task, &mut attached, &current.view).await?;
-        let carries = self.await_carriers(task, &attached.record).await;
-        carries.map_err(|source| NetError::Services { task, source })?;
         inner.tasks.insert(task, attached);
-        self.program_node(inner, &current.view).await?;
+        self.program_node(&mut inner, &current.view).await?;
+        self.open_ports(&inner, &current, ports).await?;
+        Ok(record)
+    }
+
+    /// Binds what the task publishes on this node.
+    async fn open_ports(
+        &self,
+        inner: &Inner,
+        current: &Current,
+        ports: &[HostPort],
+    ) -> Result<(), NetError> {
         if ports.is_empty() {
             return Ok(());
         }
-        let wanted = publish::wanted(&current.view, &inner.tasks);
-        let taken = self.published.open(&wanted).await;
+        let taken = self
+            .published
+            .open(&publish::wanted(&current.view, &inner.tasks))
+            .await;
         let own = taken.into_iter().find(|(door, _)| {
             ports.iter().any(|port| {
                 port.published == door.port && (port.protocol == Protocol::Udp) == door.udp
@@ -217,25 +221,30 @@ impl<K: Kernel> Netd<K> {
     }
 
     /// Waits until every interface carries at both ends: the first thing a container sends must arrive.
-    async fn await_carriers(&self, task: TaskId, record: &Record) -> Result<(), KernelError> {
+    async fn await_carriers(&self, task: TaskId, record: &Record) -> Result<(), NetError> {
         let text = task.to_string();
         let up = |name: String| Step::AwaitCarrier { name };
-        let count = record.plugs.len() + usize::from(record.way_out.is_some());
+        let ways_out = usize::from(record.way_out.is_some());
+        let count = record.plugs.len().saturating_add(ways_out);
         let inside = (0..count)
             .map(|place| up(names::interface(place)))
             .collect();
-        self.kernel.run(&task_ns(&text), inside).await?;
-        for plug in &record.plugs {
-            let port = vec![up(names::port_of_task(&text))];
-            self.kernel
-                .run(&network_ns(&plug.network.to_string()), port)
-                .await?;
-        }
-        if record.way_out.is_some() {
-            let port = vec![up(names::way_out_of_task(&text))];
-            self.kernel.run(&Ns::Host, port).await?;
-        }
-        Ok(())
+        let wait = async {
+            self.kernel.run(&task_ns(&text), inside).await?;
+            for plug in &record.plugs {
+                let port = vec![up(names::port_of_task(&text))];
+                self.kernel
+                    .run(&network_ns(&plug.network.to_string()), port)
+                    .await?;
+            }
+            if record.way_out.is_some() {
+                let port = vec![up(names::way_out_of_task(&text))];
+                self.kernel.run(&Ns::Host, port).await?;
+            }
+            Ok(())
+        };
+        wait.await
+            .map_err(|source| NetError::Carry { task, source })
     }
 
     /// The interface to the node's bridge, by which a container reaches the world.
@@ -270,6 +279,24 @@ impl<K: Kernel> Netd<K> {
         self.kernel.run(&ns, inside).await.map_err(failed)?;
         Ok(address)
     }
+}
+
+/// The networks of a task's attachments, all of which the view must hold.
+fn networks_of<'a>(
+    attachments: &'a [AssignedAttachment],
+    current: &'a Current,
+) -> Result<Vec<(&'a AssignedAttachment, &'a NetworkView)>, NetError> {
+    let all = &current.view.networks;
+    let found = attachments.iter().map(|one| {
+        let network = all.iter().find(|network| network.id == one.network);
+        let seconds = VIEW_PATIENCE.as_secs();
+        let missing = NetError::UnknownNetwork {
+            network: one.network,
+            seconds,
+        };
+        Ok((one, network.ok_or(missing)?))
+    });
+    found.collect()
 }
 
 fn record_of(networks: &[(&AssignedAttachment, &NetworkView)], ports: &[HostPort]) -> Record {

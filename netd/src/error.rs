@@ -28,6 +28,9 @@ pub enum NetError {
     #[error("cannot give task {task} names and virtual addresses")]
     Services { task: TaskId, source: KernelError },
 
+    #[error("the interfaces of task {task} do not carry")]
+    Carry { task: TaskId, source: KernelError },
+
     #[error("cannot detach task {task}")]
     Detach { task: TaskId, source: KernelError },
 

@@ -400,10 +400,13 @@ pub fn gateway_steps(
     let name = || GATEWAY.to_owned();
     let port = || GATEWAY_PORT.to_owned();
     let near = inside.links.get(GATEWAY_PORT).is_some_and(|link| link.up);
+    let net = Ipv4Net::new(address, network.subnet.prefix_len()).unwrap_or(network.subnet);
+    // Another number or another address is another gateway.
+    let same = near && node.addresses.contains(&(name(), net));
     let far = node
         .links
         .get(GATEWAY)
-        .filter(|link| near && link.mac == Some(mac));
+        .filter(|link| same && link.mac == Some(mac));
     if far.is_none() {
         there.push(Step::DeleteLink { name: port() });
         here.push(Step::DeleteLink { name: name() });
@@ -426,19 +429,15 @@ pub fn gateway_steps(
             remote: None,
         }));
     }
-    let known = far.is_some();
-    if !far.is_some_and(|link| link.up) {
+    if far.is_none_or(|link| !link.up) {
         here.push(Step::SetUp { name: name() });
     }
-    let net = Ipv4Net::new(address, network.subnet.prefix_len()).unwrap_or(network.subnet);
-    if !known {
-        here.push(Step::AwaitCarrier { name: name() });
-    }
-    if !known || !node.addresses.contains(&(name(), net)) {
+    if far.is_none() {
         here.push(Step::AddAddress {
             dev: name(),
             address: net,
         });
+        here.push(Step::AwaitCarrier { name: name() });
     }
     let set = |key: &str, value| Step::Sysctl {
         key: key.to_owned(),

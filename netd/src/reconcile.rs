@@ -177,6 +177,7 @@ impl<K: Kernel> Netd<K> {
         let Some(own) = plan::own_node(&view, me).cloned() else {
             if !view.networks.is_empty() {
                 acks.failures.push(NetError::UnknownNode { node: me });
+                acks.revisions = self.inner.lock().await.revisions.clone();
                 return acks;
             }
             return self.apply_known(me, view, None).await;
@@ -255,7 +256,8 @@ impl<K: Kernel> Netd<K> {
             inner.networks.insert(network.id, goal);
         }
         let gateway = (own.clone(), network.id);
-        if network.ingress && inner.gateway.as_ref() != Some(&gateway) {
+        // A node that was given no address there yet accepts nothing.
+        if network.ingress && own.ingress.is_some() && inner.gateway.as_ref() != Some(&gateway) {
             self.program_gateway(network, own).await.map_err(failed)?;
             inner.gateway = Some(gateway);
         }
@@ -343,23 +345,33 @@ impl<K: Kernel> Netd<K> {
 
     /// The names and rules of all containers; what failed, with the networks it concerns.
     async fn serve_tasks(&self, inner: &mut Inner, view: &View) -> Vec<(Vec<NetworkId>, NetError)> {
-        // Collected, so that the future of this can go to another thread: a lazy map in it could not.
-        let served = inner.tasks.iter_mut().map(|(task, attached)| async move {
-            let done = self.serve_task(*task, attached, view).await;
-            let networks = attached
+        let mut served = Vec::with_capacity(inner.tasks.len());
+        for (task, attached) in &mut inner.tasks {
+            served.push(self.serve_one(*task, attached, view));
+        }
+        let done: Vec<_> = stream::iter(served)
+            .buffer_unordered(AT_ONCE)
+            .collect()
+            .await;
+        done.into_iter().flatten().collect()
+    }
+
+    async fn serve_one(
+        &self,
+        task: TaskId,
+        attached: &mut Attached,
+        view: &View,
+    ) -> Option<(Vec<NetworkId>, NetError)> {
+        let error = self.serve_task(task, attached, view).await.err()?;
+        Some((
+            attached
                 .record
                 .plugs
                 .iter()
                 .map(|plug| plug.network)
-                .collect();
-            done.err().map(|error| (networks, error))
-        });
-        let served: Vec<_> = served.collect();
-        stream::iter(served)
-            .buffer_unordered(AT_ONCE)
-            .filter_map(|failure| async move { failure })
-            .collect()
-            .await
+                .collect(),
+            error,
+        ))
     }
 
     /// The names and rules of one container.

@@ -119,6 +119,29 @@ async fn a_new_daemon_adopts_and_removes_nothing_without_a_view() {
 }
 
 #[tokio::test]
+async fn tasks_are_attached_side_by_side_from_any_thread() {
+    let dir = tempfile::tempdir().unwrap();
+    let kernel = Arc::new(FakeKernel::new());
+    let netd = Arc::new(netd(&kernel, dir.path()).await);
+    // They may come before the view that brings their network.
+    let attaching: Vec<_> = (10..20)
+        .map(|task| {
+            let netd = Arc::clone(&netd);
+            let task = TaskId::new(task);
+            tokio::spawn(async move { netd.attach(task, None, &[attachment()], &[]).await })
+        })
+        .collect();
+    let applying = Arc::clone(&netd);
+    tokio::spawn(async move { applying.apply(ME, view(1).into()).await })
+        .await
+        .unwrap();
+    for task in attaching {
+        task.await.unwrap().unwrap();
+    }
+    assert_eq!(netd.attached().await.len(), 10);
+}
+
+#[tokio::test]
 async fn a_view_without_this_node_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let kernel = Arc::new(FakeKernel::new());

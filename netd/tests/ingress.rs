@@ -193,6 +193,33 @@ fn a_draining_task_is_sent_no_new_client() {
 }
 
 #[test]
+fn a_task_on_an_overlay_reaches_what_its_own_node_publishes() {
+    run(|place| async {
+        let mut world = published(place, &[(1, 0), (2, 1)]).await;
+        world.add_network(NET, 1, false);
+        world.add_endpoint(NET, 8, ASKER, 0);
+        world.apply().await;
+        world.attach(8, &[]).await;
+        for node in [0, 1, 2] {
+            for _ in 0..10 {
+                world.ask(8, world.nodes[node].address, 8080).await.unwrap();
+            }
+        }
+        // And not by the task's own address, though its node could forward there.
+        let ingress = world
+            .view
+            .networks
+            .iter()
+            .find(|one| one.id == INGRESS)
+            .unwrap();
+        world
+            .ask(8, ingress.endpoints[0].address, 80)
+            .await
+            .unwrap_err();
+    });
+}
+
+#[test]
 fn a_port_that_another_program_has_is_named() {
     run(|place| async {
         let world = published(place, &[]).await;
