@@ -18,6 +18,7 @@ mod reconcile;
 mod record;
 mod relay;
 mod rules;
+mod serve;
 pub mod step;
 
 pub use attach::HostPort;

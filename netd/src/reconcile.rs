@@ -8,24 +8,20 @@ use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use futures_util::{StreamExt, stream};
 use ipnet::Ipv4Net;
 use skep_proto::ids::{NetworkId, NodeId, TaskId};
 use skep_proto::view::{NetworkView, NodeView, View};
 use tokio::sync::{Mutex, watch};
 
-use crate::backing::{self, Backing};
+use crate::backing::Backing;
 use crate::dns::{Directory, Forwarder, Resolver};
 use crate::error::NetError;
 use crate::kernel::{Kernel, KernelError};
-use crate::names::{BRIDGE, GATEWAY_PORT, Ns, VXLAN, network_ns, network_of_ns, task_ns};
+use crate::names::{BRIDGE, GATEWAY_PORT, Ns, VXLAN, network_ns, network_of_ns};
 use crate::plan::{self, NetworkGoal};
 use crate::record::{self, Record};
-use crate::rules::{self, Balance, ContainerRules, NodeRules, Programmed};
+use crate::rules::{self, NodeRules, Programmed};
 use crate::step::{LinkKind, Step, Tunnel};
-
-/// Containers whose rules are changed at once: each waits for the kernel a little.
-const AT_ONCE: usize = 8;
 
 /// Where netd keeps things and what it may use.
 #[derive(Clone, Debug)]
@@ -107,8 +103,9 @@ pub(crate) struct Inner {
     /// The last revision of each that was programmed whole.
     revisions: BTreeMap<NetworkId, u64>,
     /// The node's gateway on ingress stands.
-    gateway: Option<(NodeView, NetworkId)>,
-    node: Option<(NodeRules, Programmed, Backing)>,
+    pub(crate) gateway: Option<(NodeView, NetworkId)>,
+    /// What the node's own table holds.
+    pub(crate) node: Option<(NodeRules, Programmed, Backing)>,
 }
 
 /// A task as netd has attached it.
@@ -341,138 +338,6 @@ impl<K: Kernel> Netd<K> {
             name: GATEWAY_PORT.to_owned(),
         };
         self.kernel.run(&ns, vec![carries]).await
-    }
-
-    /// The names and rules of all containers; what failed, with the networks it concerns.
-    async fn serve_tasks(&self, inner: &mut Inner, view: &View) -> Vec<(Vec<NetworkId>, NetError)> {
-        let mut served = Vec::with_capacity(inner.tasks.len());
-        for (task, attached) in &mut inner.tasks {
-            served.push(self.serve_one(*task, attached, view));
-        }
-        let done: Vec<_> = stream::iter(served)
-            .buffer_unordered(AT_ONCE)
-            .collect()
-            .await;
-        done.into_iter().flatten().collect()
-    }
-
-    async fn serve_one(
-        &self,
-        task: TaskId,
-        attached: &mut Attached,
-        view: &View,
-    ) -> Option<(Vec<NetworkId>, NetError)> {
-        let error = self.serve_task(task, attached, view).await.err()?;
-        Some((
-            attached
-                .record
-                .plugs
-                .iter()
-                .map(|plug| plug.network)
-                .collect(),
-            error,
-        ))
-    }
-
-    /// The names and rules of one container.
-    pub(crate) async fn serve_task(
-        &self,
-        task: TaskId,
-        attached: &mut Attached,
-        view: &View,
-    ) -> Result<(), NetError> {
-        self.try_serve_task(task, attached, view)
-            .await
-            .map_err(|source| NetError::Services { task, source })
-    }
-
-    async fn try_serve_task(
-        &self,
-        task: TaskId,
-        attached: &mut Attached,
-        view: &View,
-    ) -> Result<(), KernelError> {
-        let ns = task_ns(&task.to_string());
-        let scope = attached.record.scope();
-        let next = backing::of_networks(view, &scope);
-        if attached.resolver.is_none() {
-            let forwarder = attached.record.outside.then(|| Arc::clone(&self.forwarder));
-            let directory = self.directory.subscribe();
-            attached.resolver =
-                crate::dns::serve(self.kernel.as_ref(), &ns, scope, directory, forwarder).await?;
-        }
-        let (edits, programmed, gone) = match attached.programmed.take() {
-            None => {
-                let rules = ContainerRules {
-                    resolver: attached.resolver.as_ref().map(|resolver| resolver.ports),
-                    ingress: attached.record.ingress().map(|plug| plug.device.as_str()),
-                };
-                let edits = rules::container(rules, &next.balanced);
-                (edits, Programmed::whole(next.balanced.clone()), Vec::new())
-            }
-            Some((programmed, before)) if before == next => {
-                attached.programmed = Some((programmed, before));
-                return Ok(());
-            }
-            Some((programmed, before)) => {
-                let (edits, programmed) = programmed.change(next.balanced.clone(), Balance::Vip);
-                (edits, programmed, next.gone_since(&before))
-            }
-        };
-        // On failure nothing is remembered as programmed, so that the next view writes it whole.
-        if !edits.is_empty() {
-            self.kernel.run(&ns, vec![Step::Rules(edits)]).await?;
-        }
-        attached.programmed = Some((programmed, next));
-        if !gone.is_empty() {
-            self.kernel.forget(&ns, gone).await?;
-        }
-        Ok(())
-    }
-
-    /// The node's own table: way out, gateway and published ports.
-    pub(crate) async fn program_node(
-        &self,
-        inner: &mut Inner,
-        view: &View,
-    ) -> Result<(), NetError> {
-        let failed = |source| NetError::NodeRules { source };
-        let ingress = inner.gateway.as_ref().and_then(|(_, id)| {
-            view.networks
-                .iter()
-                .find(|network| network.id == *id)
-                .map(|network| network.subnet)
-        });
-        let rules = NodeRules {
-            way_out: inner.way_out,
-            ingress,
-        };
-        let mut next = backing::of_ports(view);
-        crate::publish::add_local(&mut next, &inner.tasks);
-        if inner.node.is_none() && rules == NodeRules::default() && next == Backing::default() {
-            return Ok(());
-        }
-        let (edits, programmed, gone) = match inner.node.take() {
-            Some((had, programmed, before)) if had == rules => {
-                let (edits, programmed) = programmed.change(next.balanced.clone(), Balance::Port);
-                (edits, programmed, next.gone_since(&before))
-            }
-            _ => {
-                let edits = rules::node(rules, &next.balanced);
-                (edits, Programmed::whole(next.balanced.clone()), Vec::new())
-            }
-        };
-        if !edits.is_empty() {
-            self.kernel
-                .run(&Ns::Host, vec![Step::Rules(edits)])
-                .await
-                .map_err(failed)?;
-        }
-        inner.node = Some((rules, programmed, next));
-        if !gone.is_empty() {
-            self.kernel.forget(&Ns::Host, gone).await.map_err(failed)?;
-        }
-        Ok(())
     }
 
     /// Removes networks that neither the view nor an attached task needs.
