@@ -5,6 +5,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use prost::Message;
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
@@ -22,6 +23,9 @@ const VERSION: u8 = 1;
 
 const SINGLE: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("single");
 const TASKS: TableDefinition<'_, u128, &[u8]> = TableDefinition::new("tasks");
+
+/// For the last writes to end.
+const CLOSING: Duration = Duration::from_secs(5);
 
 const ASSIGNMENT: &str = "assignment";
 const MANAGERS: &str = "managers";
@@ -147,6 +151,21 @@ impl Db {
         writing.open_table(TASKS).map_err(failed("make tables"))?;
         writing.commit().map_err(failed("make tables"))?;
         Ok(Self(Arc::new(database)))
+    }
+
+    /// Waits until nobody uses the database any more, so that it can be opened again. To be called on the last
+    /// one in use; what was being written may take a moment still.
+    pub async fn close(self) {
+        let database = Arc::downgrade(&self.0);
+        drop(self);
+        let closed = async {
+            while database.strong_count() > 0 {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        if tokio::time::timeout(CLOSING, closed).await.is_err() {
+            tracing::warn!("the worker's database is still in use");
+        }
     }
 
     /// Keeps the assignment: it is durable when this returns.

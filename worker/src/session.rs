@@ -296,4 +296,4 @@ impl<E: Exec, K: Kernel> Session<E, K> {
 
 #[cfg(test)]
 #[path = "session_tests.rs"]
-mod tests;
+pub(crate) mod tests;

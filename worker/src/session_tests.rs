@@ -18,12 +18,12 @@ use crate::agent::tests::{FakeExec, Node, TASK, assignment, task};
 const SOON: Duration = Duration::from_secs(10);
 
 /// One end of a session, in the test's hands.
-struct Manager {
-    address: SocketAddr,
+pub(crate) struct Manager {
+    pub(crate) address: SocketAddr,
     sessions: mpsc::Receiver<Seat>,
 }
 
-struct Seat {
+pub(crate) struct Seat {
     says: mpsc::Sender<Result<v1::ManagerMessage, Status>>,
     hears: Streaming<v1::WorkerMessage>,
 }
@@ -50,7 +50,7 @@ impl v1::dispatch_server::Dispatch for Service {
 }
 
 impl Manager {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (sender, sessions) = mpsc::channel(100);
@@ -61,7 +61,7 @@ impl Manager {
     }
 
     /// The next session, greeted.
-    async fn greet(&mut self, managers: &[SocketAddr]) -> (Seat, v1::Hello) {
+    pub(crate) async fn greet(&mut self, managers: &[SocketAddr]) -> (Seat, v1::Hello) {
         let session = tokio::time::timeout(SOON, self.sessions.recv());
         let mut seat = session.await.unwrap().unwrap();
         let Hears::Hello(hello) = seat.hear().await else {
@@ -108,7 +108,7 @@ impl Seat {
         tokio::time::timeout(SOON, heard).await.unwrap()
     }
 
-    async fn whole(&mut self, sequence: u64, assignment: &Assignment) -> String {
+    pub(crate) async fn whole(&mut self, sequence: u64, assignment: &Assignment) -> String {
         let whole = v1::Whole {
             sequence,
             assignment: Some(assignment.into()),
@@ -124,7 +124,7 @@ impl Seat {
     }
 
     /// The next report that says so of the task.
-    async fn reported(&mut self, state: TaskState) -> u64 {
+    pub(crate) async fn reported(&mut self, state: TaskState) -> u64 {
         loop {
             let report = self.hear_until(|message| match message {
                 Hears::Report(report) => Some(report),
@@ -144,21 +144,26 @@ impl Seat {
         }
     }
 
-    async fn commit(&mut self, number: u64) {
+    pub(crate) async fn commit(&mut self, number: u64) {
         self.say(Says::ReportCommitted(v1::ReportCommitted { number }))
             .await;
     }
 }
 
-fn start(node: &Node, managers: &[SocketAddr]) -> watch::Sender<bool> {
-    let dial: Dial = Arc::new(|address, _| {
+/// Without certificates: there is no cluster to prove anything to.
+pub(crate) fn plain_dial() -> Dial {
+    Arc::new(|address, _| {
         async move {
             let endpoint = Endpoint::from_shared(format!("http://{address}"));
             let endpoint = endpoint.map_err(std::io::Error::other)?;
             endpoint.connect().await.map_err(std::io::Error::other)
         }
         .boxed()
-    });
+    })
+}
+
+fn start(node: &Node, managers: &[SocketAddr]) -> watch::Sender<bool> {
+    let dial = plain_dial();
     let (stop, stopping) = watch::channel(false);
     let session = Session::<FakeExec, FakeKernel> {
         agent: Arc::clone(node.agent.as_ref().unwrap()),

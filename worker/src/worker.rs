@@ -92,6 +92,7 @@ pub struct Worker {
     agent: Arc<Agent<Containers, LinuxKernel>>,
     store: Store,
     outbox: Arc<Outbox>,
+    db: Db,
     stopping: watch::Sender<bool>,
     connected: watch::Receiver<Option<SocketAddr>>,
     session: JoinHandle<()>,
@@ -140,7 +141,7 @@ impl Worker {
             agent: Arc::clone(&agent),
             exec,
             outbox: Arc::clone(&outbox),
-            db,
+            db: db.clone(),
             dial: config.dial,
             peers,
             labels: config.labels,
@@ -152,6 +153,7 @@ impl Worker {
             agent,
             store,
             outbox,
+            db,
             stopping,
             connected: seen,
             session: tokio::spawn(session.run()),
@@ -188,7 +190,8 @@ impl Worker {
         self.connected.clone()
     }
 
-    /// Says that the daemon stops in order to start again, and ends. Containers go on.
+    /// Says that the daemon stops in order to start again, and ends. Containers go on; another worker may be
+    /// started with the same directories afterwards.
     pub async fn shutdown(mut self) {
         self.stopping.send_replace(true);
         if tokio::time::timeout(FAREWELL, &mut self.session)
@@ -196,8 +199,12 @@ impl Worker {
             .is_err()
         {
             self.session.abort();
+            let _ = (&mut self.session).await;
         }
         self.agent.stop().await;
+        let Self { agent, db, .. } = self;
+        drop(agent);
+        db.close().await;
     }
 }
 
@@ -218,3 +225,7 @@ async fn off_runtime<T: Send + 'static>(
         .await
         .unwrap_or(Err(WorkerError::Ending))
 }
+
+#[cfg(test)]
+#[path = "worker_tests.rs"]
+mod tests;
