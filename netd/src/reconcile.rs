@@ -105,7 +105,7 @@ pub(crate) struct Inner {
     /// The node's gateway on ingress stands.
     pub(crate) gateway: Option<(NodeView, NetworkId)>,
     /// What the node's own table holds.
-    pub(crate) node: Option<(NodeRules, Programmed, Backing)>,
+    pub(crate) node: Option<(NodeRules, (Programmed, Backing))>,
 }
 
 /// A task as netd has attached it.

@@ -12,6 +12,7 @@ use crate::backing::{self, Backing};
 use crate::error::NetError;
 use crate::kernel::{Kernel, KernelError};
 use crate::names::{Ns, task_ns};
+use crate::nft::Edit;
 use crate::reconcile::{Attached, Inner, Netd};
 use crate::rules::{self, Balance, ContainerRules, NodeRules, Programmed};
 use crate::step::Step;
@@ -82,33 +83,66 @@ impl<K: Kernel> Netd<K> {
             attached.resolver =
                 crate::dns::serve(self.kernel.as_ref(), &ns, scope, directory, forwarder).await?;
         }
-        let (edits, programmed, gone) = match attached.programmed.take() {
-            None => {
-                let rules = ContainerRules {
-                    resolver: attached.resolver.as_ref().map(|resolver| resolver.ports),
-                    ingress: attached.record.ingress().map(|plug| plug.device.as_str()),
+        let had = attached.programmed.take();
+        if had.as_ref().is_some_and(|(_, before)| *before == next) {
+            attached.programmed = had;
+            return Ok(());
+        }
+        let rules = ContainerRules {
+            resolver: attached.resolver.as_ref().map(|resolver| resolver.ports),
+            ingress: attached.record.ingress().map(|plug| plug.device.as_str()),
+        };
+        let whole = || rules::container(rules, &next.balanced);
+        let programmed = self
+            .program_table(&ns, had.as_ref(), &next, Balance::Vip, whole)
+            .await?;
+        attached.programmed = Some((programmed, next));
+        Ok(())
+    }
+
+    /// Changes a table by what differs, or writes it whole if it is not known or not as it was left; then forgets the
+    /// connections that lead nowhere.
+    async fn program_table<W: Fn() -> Vec<Edit>>(
+        &self,
+        ns: &Ns,
+        had: Option<&(Programmed, Backing)>,
+        next: &Backing,
+        balance: Balance,
+        whole: W,
+    ) -> Result<Programmed, KernelError> {
+        let changed = match had {
+            None => None,
+            Some((had, _)) => {
+                let (edits, programmed) = had.change(next.balanced.clone(), balance);
+                let steps = if edits.is_empty() {
+                    Vec::new()
+                } else {
+                    vec![Step::Rules(edits)]
                 };
-                let edits = rules::container(rules, &next.balanced);
-                (edits, Programmed::whole(next.balanced.clone()), Vec::new())
-            }
-            Some((programmed, before)) if before == next => {
-                attached.programmed = Some((programmed, before));
-                return Ok(());
-            }
-            Some((programmed, before)) => {
-                let (edits, programmed) = programmed.change(next.balanced.clone(), Balance::Vip);
-                (edits, programmed, next.gone_since(&before))
+                match self.kernel.run(ns, steps).await {
+                    Ok(()) => Some(programmed),
+                    Err(error) => {
+                        let cause = error.source;
+                        tracing::warn!(%ns, %cause, "rules are not as they were left; written anew");
+                        None
+                    }
+                }
             }
         };
-        // On failure nothing is remembered as programmed, so that the next view writes it whole.
-        if !edits.is_empty() {
-            self.kernel.run(&ns, vec![Step::Rules(edits)]).await?;
-        }
-        attached.programmed = Some((programmed, next));
+        let programmed = match changed {
+            Some(programmed) => programmed,
+            None => {
+                self.kernel.run(ns, vec![Step::Rules(whole())]).await?;
+                Programmed::whole(next.balanced.clone())
+            }
+        };
+        let gone = had
+            .map(|(_, before)| next.gone_since(before))
+            .unwrap_or_default();
         if !gone.is_empty() {
-            self.kernel.forget(&ns, gone).await?;
+            self.kernel.forget(ns, gone).await?;
         }
-        Ok(())
+        Ok(programmed)
     }
 
     /// The node's own table: way out, gateway and published ports.
@@ -133,26 +167,16 @@ impl<K: Kernel> Netd<K> {
         if inner.node.is_none() && rules == NodeRules::default() && next == Backing::default() {
             return Ok(());
         }
-        let (edits, programmed, gone) = match inner.node.take() {
-            Some((had, programmed, before)) if had == rules => {
-                let (edits, programmed) = programmed.change(next.balanced.clone(), Balance::Port);
-                (edits, programmed, next.gone_since(&before))
-            }
-            _ => {
-                let edits = rules::node(rules, &next.balanced);
-                (edits, Programmed::whole(next.balanced.clone()), Vec::new())
-            }
-        };
-        if !edits.is_empty() {
-            self.kernel
-                .run(&Ns::Host, vec![Step::Rules(edits)])
-                .await
-                .map_err(failed)?;
-        }
-        inner.node = Some((rules, programmed, next));
-        if !gone.is_empty() {
-            self.kernel.forget(&Ns::Host, gone).await.map_err(failed)?;
-        }
+        let had = inner
+            .node
+            .take()
+            .filter(|(had, _)| *had == rules)
+            .map(|(_, had)| had);
+        let whole = || rules::node(rules, &next.balanced);
+        let programmed = self
+            .program_table(&Ns::Host, had.as_ref(), &next, Balance::Port, whole)
+            .await;
+        inner.node = Some((rules, (programmed.map_err(failed)?, next)));
         Ok(())
     }
 }

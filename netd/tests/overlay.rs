@@ -12,7 +12,10 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use hickory_proto::op::{Message, Query, ResponseCode};
 use hickory_proto::rr::{Name, RecordType};
-use skep_netd::names::{Ns, task_ns};
+use skep_netd::Kernel;
+use skep_netd::names::{Ns, TABLE, task_ns};
+use skep_netd::nft::{Edit, Family, Table};
+use skep_netd::step::Step;
 use skep_proto::view::EndpointState;
 use world::*;
 
@@ -117,6 +120,27 @@ fn a_task_that_comes_later_is_found() {
             .retain(|one| one.task != task_id(3));
         world.apply().await;
         assert_eq!(world.spread(9, VIP, 40).await.len(), 2);
+    });
+}
+
+#[test]
+fn a_table_that_someone_removed_is_written_anew() {
+    run(|place| async {
+        let mut world = web_on_two_nodes(place).await;
+        let table = Table {
+            family: Family::Ip,
+            name: TABLE,
+        };
+        let ns = task_ns(&task_id(9).to_string());
+        let steps = vec![Step::Rules(vec![Edit::DropTable(table)])];
+        world.kernel_of(9).run(&ns, steps).await.unwrap();
+        world.set_state(2, EndpointState::Draining);
+        world.apply().await;
+        assert_eq!(world.spread(9, VIP, 5).await.len(), 1);
+        assert_eq!(
+            resolve(&world, "web.", RecordType::A).await.answers.len(),
+            1
+        );
     });
 }
 
@@ -257,5 +281,3 @@ fn a_removed_network_leaves_nothing_and_its_number_can_be_given_again() {
         world.apply().await;
     });
 }
-
-use skep_netd::Kernel;
