@@ -4,12 +4,53 @@
 //! its answers into the other. `daemon` is the only place that wires manager, worker and netd together.
 
 pub mod args;
+pub mod commands;
 pub mod daemon;
+pub mod demo;
+pub mod lab;
 pub mod output;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Parser;
+
+use args::{Cli, Command};
 
 /// Reads the command line, does what it says and gives the exit code.
 pub fn run() -> ExitCode {
-    ExitCode::SUCCESS
+    // Parts of a lab and the child that unpacks layers are this program too.
+    if let Some(code) = skep_deploy::lab::entry() {
+        return code;
+    }
+    let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+    if let Some((word, rest)) = arguments.split_first()
+        && word == skep_worker::HIDDEN_WORD
+    {
+        return skep_worker::unpack_main(rest);
+    }
+    match obey(Cli::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            output::notice(&format!("Error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn obey(cli: Cli) -> anyhow::Result<ExitCode> {
+    let host = cli.host.as_deref();
+    match cli.command {
+        Command::Daemon(args) => daemon::run(daemon::config::read(args, host)?),
+        Command::Lab(args) => lab::run(args),
+        Command::Demo(args) => demo::run(args.keep),
+        command => {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .context("cannot start")?;
+            runtime.block_on(commands::run(command, host))
+        }
+    }
 }

@@ -59,6 +59,9 @@ pub enum AgentError {
     Exec(#[from] ExecError),
 }
 
+/// From one look for tasks that are still there to the next.
+const LOOK: Duration = Duration::from_millis(20);
+
 /// The agent; clones are the same one.
 pub(crate) struct Agent<E, K> {
     tools: Arc<Tools<E, K>>,
@@ -216,6 +219,22 @@ impl<E: Exec, K: Kernel> Agent<E, K> {
                 driver = forget(&shared, &tools, id).await;
             }
         });
+    }
+
+    /// Gives up every task and every network. `false` if some task is still there after `patience`.
+    pub(crate) async fn give_up(&self, patience: Duration) -> Result<bool, Refused> {
+        let generation = self.held().await.unwrap_or_default();
+        self.take_whole(Assignment {
+            generation,
+            ..Assignment::default()
+        })
+        .await?;
+        let gone = async {
+            while !self.state.lock().await.drivers.is_empty() {
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        Ok(tokio::time::timeout(patience, gone).await.is_ok())
     }
 
     /// Ends all drivers where they stand; containers go on.

@@ -143,6 +143,19 @@ impl TaskRecord {
 }
 
 impl Db {
+    /// Removes what a worker remembered below `root`; nothing happens where there is nothing.
+    ///
+    /// # Errors
+    /// When the file cannot be removed.
+    pub fn forget(root: &Path) -> Result<(), DbError> {
+        match std::fs::remove_file(root.join(FILE)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(failed("forget the cluster")(redb::Error::Io(error)))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Opens or makes the database below `root`.
     pub fn open(root: &Path) -> Result<Self, DbError> {
         let database = Database::create(root.join(FILE)).map_err(failed("open"))?;

@@ -22,6 +22,8 @@ use crate::exec::runtime::{Runtime, RuntimeError, RuntimePaths};
 use crate::report::Outbox;
 use crate::session::Session;
 
+/// For the tasks of a node that leaves to end.
+const LEAVING: Duration = Duration::from_secs(60);
 /// For the session to say that the daemon stops.
 const FAREWELL: Duration = Duration::from_secs(2);
 
@@ -96,6 +98,7 @@ pub struct Worker {
     stopping: watch::Sender<bool>,
     connected: watch::Receiver<Option<SocketAddr>>,
     session: JoinHandle<()>,
+    data_root: PathBuf,
 }
 
 impl Worker {
@@ -157,6 +160,7 @@ impl Worker {
             stopping,
             connected: seen,
             session: tokio::spawn(session.run()),
+            data_root: config.data_root,
         })
     }
 
@@ -188,6 +192,29 @@ impl Worker {
     /// The manager of the present session.
     pub fn connected(&self) -> watch::Receiver<Option<SocketAddr>> {
         self.connected.clone()
+    }
+
+    /// Leaves the cluster: every task ends, and what was remembered of the cluster goes.
+    ///
+    /// # Errors
+    /// When something cannot be removed.
+    pub async fn leave(self) -> Result<(), WorkerError> {
+        self.session.abort();
+        match self.agent.give_up(LEAVING).await {
+            Ok(true) => {}
+            Ok(false) => tracing::warn!("some tasks did not end in {LEAVING:?}"),
+            Err(error) => tracing::warn!(%error, "tasks could not be told to end"),
+        }
+        self.agent.stop().await;
+        let Self {
+            agent,
+            db,
+            data_root,
+            ..
+        } = self;
+        drop(agent);
+        db.close().await;
+        Ok(Db::forget(&data_root)?)
     }
 
     /// Says that the daemon stops in order to start again, and ends. Containers go on; another worker may be

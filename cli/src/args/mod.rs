@@ -58,6 +58,8 @@ pub enum Command {
     /// What containers are made from.
     #[command(subcommand)]
     Image(network::ImageCommand),
+    /// A whole cluster on this machine, to learn, test and drill.
+    Lab(crate::lab::LabArgs),
     /// Show a whole cluster at work on this machine, in under a minute.
     Demo(DemoArgs),
 }

@@ -9,8 +9,7 @@ use std::time::Duration;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{
-    InfoData, InfoKind, InfoPortKind, InfoVeth, InfoVxlan, LinkAttribute, LinkFlags, LinkInfo,
-    LinkMessage, State,
+    InfoData, InfoKind, InfoVeth, InfoVxlan, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, State,
 };
 use rtnetlink::{
     Handle, LinkBridge, LinkBridgePort, LinkMessageBuilder, LinkUnspec, LinkVeth, LinkVxlan,
@@ -70,7 +69,6 @@ pub(super) async fn add_vxlan(
 pub(super) async fn add_veth(
     handle: &Handle,
     name: &str,
-    bridge: Option<&str>,
     near: Option<Mac>,
     mtu: u32,
     peer: (RawFd, &str, Mac),
@@ -88,9 +86,6 @@ pub(super) async fn add_veth(
     if let Some(mac) = near {
         link = link.address(mac.0.to_vec());
     }
-    if let Some(bridge) = bridge {
-        link = link.controller(index_of(handle, bridge).await?);
-    }
     change(handle, RouteNetlinkMessage::NewLink(link.build()), NEW).await
 }
 
@@ -101,17 +96,16 @@ pub(super) async fn set_bridge(handle: &Handle, name: &str, bridge: &str) -> io:
     change(handle, RouteNetlinkMessage::NewLink(link), 0).await
 }
 
-/// Sets how the bridge treats one of its ports, and the port up.
-pub(super) async fn open_port(handle: &Handle, name: &str, port: &Port) -> io::Result<()> {
-    let link = LinkMessageBuilder::<LinkBridgePort>::default()
-        .name(name)
-        .set_port_kind(InfoPortKind::Bridge);
+/// Sets how the bridge treats one of its ports.
+pub(super) async fn set_port(handle: &Handle, name: &str, port: &Port) -> io::Result<()> {
+    let index = index_of(handle, name).await?;
+    let link = LinkBridgePort::new(index);
     let link = match port {
-        Port::None => return set_up(handle, name).await,
+        Port::None => return Ok(()),
         Port::Computed { .. } => link.learning(false).flood(false),
         Port::Isolated { .. } => link.isolated(true),
     };
-    change(handle, RouteNetlinkMessage::NewLink(link.up().build()), 0).await
+    change(handle, RouteNetlinkMessage::NewLink(link.build()), 0).await
 }
 
 pub(super) async fn set_up(handle: &Handle, name: &str) -> io::Result<()> {

@@ -109,7 +109,8 @@ impl LinuxKernel {
                     let port = Port::Computed {
                         bridge: bridge.clone(),
                     };
-                    link::open_port(route, name, &port).await
+                    link::set_port(route, name, &port).await?;
+                    link::set_up(route, name).await
                 };
                 made.await.map_err(failed)
             }
@@ -123,13 +124,12 @@ impl LinuxKernel {
                 let far = self.door(&peer.ns)?;
                 let made = async {
                     let peer = (far.ns.as_raw_fd(), peer.name.as_str(), peer.mac);
-                    let bridge = match port {
-                        Port::None => None,
-                        Port::Computed { bridge } | Port::Isolated { bridge } => Some(bridge),
-                    };
-                    let bridge = bridge.map(String::as_str);
-                    link::add_veth(route, name, bridge, *mac, *mtu, peer).await?;
-                    link::open_port(route, name, port).await
+                    link::add_veth(route, name, *mac, *mtu, peer).await?;
+                    if let Port::Computed { bridge } | Port::Isolated { bridge } = port {
+                        link::set_bridge(route, name, bridge).await?;
+                    }
+                    link::set_port(route, name, port).await?;
+                    link::set_up(route, name).await
                 };
                 made.await.map_err(failed)
             }

@@ -1,0 +1,79 @@
+//! The connection to the daemon, and how a call is repeated while a cluster has no leader.
+
+use std::future::Future;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, anyhow};
+use skep_proto::channel;
+use skep_proto::ids::RequestId;
+use skep_proto::wire::v1::control_client::ControlClient;
+use skep_proto::wire::v1::local_client::LocalClient;
+use tonic::transport::Channel;
+use tonic::{Code, Response, Status};
+
+use crate::args::DEFAULT_HOST;
+use crate::daemon::config;
+
+/// A cluster without a leader gets so long to find one.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// From one try to the next.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// The daemon's two doors on its socket.
+#[derive(Clone)]
+pub struct Client {
+    /// The cluster.
+    pub control: ControlClient<Channel>,
+    /// The daemon itself.
+    pub local: LocalClient<Channel>,
+}
+
+impl Client {
+    /// Connects to the daemon at `host`, by default [`DEFAULT_HOST`].
+    ///
+    /// # Errors
+    /// Names the address and says how to start a daemon.
+    pub async fn connect(host: Option<&str>) -> anyhow::Result<Self> {
+        let host = host.unwrap_or(DEFAULT_HOST);
+        let path = config::socket_of(host)?;
+        let channel = channel::connect_unix(&path).await.with_context(|| {
+            format!("cannot reach the daemon at {host}; is it running? Start it with: skep daemon")
+        })?;
+        Ok(Self {
+            control: ControlClient::new(channel.clone()),
+            local: LocalClient::new(channel),
+        })
+    }
+}
+
+/// A new request id, as the wire has it.
+pub fn request() -> Vec<u8> {
+    RequestId::new(rand::random()).bits().to_be_bytes().to_vec()
+}
+
+/// What a refused call says to a person: the sentence, without the protocol around it.
+pub fn said(status: &Status) -> anyhow::Error {
+    anyhow!("{}", status.message())
+}
+
+/// Calls until there is an answer other than "no leader just now", for at most 15 s. The call must be one
+/// that can be repeated: a read, or a command with a request id.
+///
+/// # Errors
+/// The sentence of the refusal.
+pub async fn persist<T, F, Fut>(mut call: F) -> anyhow::Result<T>
+where
+    F: FnMut() -> Fut,
+    Fut: Future<Output = Result<Response<T>, Status>>,
+{
+    let begin = Instant::now();
+    loop {
+        match call().await {
+            Ok(answer) => return Ok(answer.into_inner()),
+            Err(status) if status.code() == Code::Unavailable && begin.elapsed() < PATIENCE => {
+                tokio::time::sleep(PAUSE).await;
+            }
+            Err(status) => return Err(said(&status)),
+        }
+    }
+}

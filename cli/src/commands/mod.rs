@@ -1,0 +1,59 @@
+//! Turns what was typed into calls of the daemon, and its answers into what is shown.
+
+pub mod client;
+pub mod image;
+pub mod network;
+pub mod node;
+pub mod rows;
+pub mod service;
+pub mod swarm;
+pub mod task;
+pub mod watch;
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+
+use crate::args::{Command, read};
+use client::Client;
+
+/// Does what a command says that needs a running daemon.
+///
+/// # Errors
+/// What the user is to read: thing, reason, way out.
+pub async fn run(command: Command, host: Option<&str>) -> anyhow::Result<ExitCode> {
+    let client = Client::connect(host).await?;
+    match command {
+        Command::Swarm(command) => swarm::run(&client, command).await,
+        Command::Node(command) => node::run(&client, command).await,
+        Command::Service(command) => service::run(&client, command).await,
+        Command::Task(command) => task::run(&client, command).await,
+        Command::Network(command) => network::run(&client, command).await,
+        Command::Image(command) => image::run(&client, command).await,
+        // These need no daemon.
+        Command::Daemon(_) | Command::Demo(_) | Command::Lab(_) => Ok(ExitCode::SUCCESS),
+    }
+}
+
+/// `NAME=VALUE` options as a map; a later one wins.
+fn labels(texts: &[String]) -> anyhow::Result<BTreeMap<String, String>> {
+    texts
+        .iter()
+        .map(|text| read::label(text).map_err(anyhow::Error::msg))
+        .collect()
+}
+
+/// Does `each` for every object, goes on after an error, and fails at the end if one failed.
+async fn for_each<F, Fut>(objects: &[String], mut each: F) -> anyhow::Result<ExitCode>
+where
+    F: FnMut(String) -> Fut,
+    Fut: Future<Output = anyhow::Result<()>>,
+{
+    let mut code = ExitCode::SUCCESS;
+    for object in objects {
+        if let Err(error) = each(object.clone()).await {
+            crate::output::notice(&format!("Error: {error:#}"));
+            code = ExitCode::FAILURE;
+        }
+    }
+    Ok(code)
+}

@@ -1,0 +1,569 @@
+//! The daemon's life: in no cluster, in one, out again.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use anyhow::{Context, bail};
+use skep_manager::Manager;
+use skep_manager::control::{Control, Forward};
+use skep_proto::channel::{Credentials, Identity};
+use skep_proto::cluster::ClusterSpec;
+use skep_proto::ids::{ClusterId, NodeId, RequestId};
+use skep_proto::image::{BUILT_IN, Image};
+use skep_proto::node::Role;
+use skep_proto::wire::WireId;
+use skep_proto::wire::v1;
+use skep_proto::wire::v1::blobs_server::BlobsServer;
+use skep_proto::wire::v1::control_client::ControlClient;
+use skep_proto::wire::v1::control_server::ControlServer;
+use skep_worker::db::Db;
+use skep_worker::exec::image::{ImageConfig, Loaded, Store};
+use skep_worker::{Dial, Worker, dial, identity, resources};
+use tokio::net::TcpListener;
+use tokio::sync::{Mutex, watch};
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+
+use super::config::Config;
+use super::membership::Membership;
+use super::{address, founding, joining, serve};
+
+/// The manager's directory in the data root.
+const MANAGER: &str = "manager";
+/// The control group below which containers are.
+const CGROUP: &str = "skep";
+
+/// The door of this node's manager.
+pub type UserDoor = Forward<ControlServer<Control>>;
+
+/// The daemon's life.
+pub struct Node {
+    config: Config,
+    store: Store,
+    phase: Mutex<Phase>,
+    /// The door of this node's manager, also while the phase is being changed.
+    door: RwLock<Option<UserDoor>>,
+    fatal: watch::Sender<Option<String>>,
+}
+
+enum Phase {
+    /// In no cluster.
+    Inactive,
+    /// In one.
+    Active(Box<Active>),
+}
+
+/// What runs while the node is in a cluster.
+struct Active {
+    membership: Membership,
+    identity: Identity,
+    manager: Option<Manager>,
+    worker: Worker,
+    stop: CancellationToken,
+}
+
+/// What `swarm init` made.
+pub struct Made {
+    /// This node.
+    pub node: NodeId,
+    /// The cluster.
+    pub cluster: ClusterId,
+    /// To join as a worker.
+    pub worker_token: String,
+    /// To join as a manager.
+    pub manager_token: String,
+    /// Where other nodes reach this one.
+    pub advertise: SocketAddr,
+}
+
+/// What `swarm join` led to.
+pub struct Joined {
+    /// This node.
+    pub node: NodeId,
+    /// The cluster.
+    pub cluster: ClusterId,
+    /// What it is there.
+    pub role: Role,
+}
+
+impl Node {
+    /// Opens what is stored; a node that is in a cluster takes part again.
+    ///
+    /// # Errors
+    /// Names what cannot be opened; nothing is thrown away.
+    pub async fn open(config: Config) -> anyhow::Result<Arc<Self>> {
+        let store = Worker::open_store(&config.data_root).context("cannot open the images")?;
+        let node = Arc::new(Self {
+            store,
+            phase: Mutex::new(Phase::Inactive),
+            door: RwLock::new(None),
+            fatal: watch::Sender::new(None),
+            config,
+        });
+        if let Some(membership) = Membership::load(&node.config.data_root)? {
+            let held = identity::load(&node.config.data_root)?;
+            let held = held.context("this node's certificate is gone: restore the data root, or leave the cluster and join it again")?;
+            let listener = serve::listen(membership.listen).await?;
+            let mut phase = node.phase.lock().await;
+            let active = node.clone().take_part(membership, &held, listener).await?;
+            *phase = Phase::Active(Box::new(active));
+        } else {
+            node.sweep()?;
+        }
+        Ok(node)
+    }
+
+    /// Removes what an `init` or `join` that was cut short has left.
+    fn sweep(&self) -> anyhow::Result<()> {
+        identity::forget(&self.config.data_root)?;
+        Db::forget(&self.config.data_root)?;
+        let manager = self.config.data_root.join(MANAGER);
+        match std::fs::remove_dir_all(&manager) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(error).with_context(|| format!("cannot remove {}", manager.display()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Starts all that runs in a cluster.
+    async fn take_part(
+        self: Arc<Self>,
+        membership: Membership,
+        held: &Credentials,
+        listener: TcpListener,
+    ) -> anyhow::Result<Active> {
+        let identity = Identity::new(held)?;
+        let manager = match membership.raft {
+            None => None,
+            Some(raft) => Some(
+                Manager::start(skep_manager::Config {
+                    directory: self.config.data_root.join(MANAGER),
+                    node: membership.node,
+                    raft,
+                    identity: identity.clone(),
+                })
+                .await?,
+            ),
+        };
+        self.complete(membership, identity, manager, listener).await
+    }
+
+    /// Starts what goes with a manager that runs, or with none.
+    async fn complete(
+        self: Arc<Self>,
+        membership: Membership,
+        identity: Identity,
+        manager: Option<Manager>,
+        listener: TcpListener,
+    ) -> anyhow::Result<Active> {
+        let stop = CancellationToken::new();
+        let dial = dial::by_identity(identity.clone());
+        let managers = known_managers(&membership);
+        let config = self.worker_config(&membership, managers.clone(), dial.clone());
+        let worker = Worker::start(config, self.store.clone()).await?;
+        let routes = Routes::new(BlobsServer::new(worker.blobs()));
+        let routes = match &manager {
+            Some(manager) => manager.node_door(routes),
+            None => routes,
+        };
+        serve::serve_nodes(listener, &identity, routes, stop.clone())?;
+        if let Some(manager) = &manager {
+            *self.door.write().unwrap_or_else(PoisonError::into_inner) = Some(manager.user_door());
+            tokio::spawn(self.clone().watch_manager(manager.fatal(), stop.clone()));
+        }
+        let (_, managers) = watch::channel(managers);
+        let renewed = identity::keep_renewed(
+            identity.clone(),
+            dial,
+            managers,
+            self.config.data_root.clone(),
+        );
+        tokio::spawn(stop.clone().run_until_cancelled_owned(renewed));
+        Ok(Active {
+            membership,
+            identity,
+            manager,
+            worker,
+            stop,
+        })
+    }
+
+    fn worker_config(
+        &self,
+        membership: &Membership,
+        managers: Vec<SocketAddr>,
+        dial: Dial,
+    ) -> skep_worker::Config {
+        skep_worker::Config {
+            node: membership.node,
+            data_root: self.config.data_root.clone(),
+            exec_root: self.config.exec_root.clone(),
+            cgroup_parent: CGROUP.into(),
+            labels: self.config.labels.clone(),
+            managers,
+            dial,
+        }
+    }
+
+    async fn watch_manager(
+        self: Arc<Self>,
+        mut fatal: watch::Receiver<Option<Arc<str>>>,
+        stop: CancellationToken,
+    ) {
+        let reason = tokio::select! {
+            reason = fatal.wait_for(Option::is_some) => reason.ok().and_then(|reason| reason.clone()),
+            () = stop.cancelled() => None,
+        };
+        if let Some(reason) = reason {
+            self.fatal.send_replace(Some(reason.to_string()));
+        }
+    }
+
+    /// Waits for a reason that the daemon cannot go on.
+    pub async fn fatal(&self) -> String {
+        let mut fatal = self.fatal.subscribe();
+        let reason = fatal.wait_for(Option::is_some).await;
+        reason
+            .ok()
+            .and_then(|reason| reason.clone())
+            .unwrap_or_default()
+    }
+
+    /// The cluster's door on this node.
+    ///
+    /// # Errors
+    /// A sentence for the user where there is none.
+    pub async fn user_door(&self) -> Result<UserDoor, String> {
+        let door = || {
+            self.door
+                .read()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone()
+        };
+        if let Some(door) = door() {
+            return Ok(door);
+        }
+        match &*self.phase.lock().await {
+            Phase::Inactive => Err(
+                "this node is in no cluster; make one with: skep swarm init, or join one with: \
+                 skep swarm join"
+                    .into(),
+            ),
+            Phase::Active(active) => match door() {
+                Some(door) => Ok(door),
+                None => Err(format!(
+                    "this node is a worker; ask a manager instead, such as the one at {}",
+                    known_managers(&active.membership).first().map_or_else(
+                        || "the address you joined at".to_owned(),
+                        |manager| manager.ip().to_string(),
+                    )
+                )),
+            },
+        }
+    }
+
+    /// Makes a cluster with this node as its first manager.
+    ///
+    /// # Errors
+    /// What is in the way; nothing is left of it then.
+    pub async fn init(
+        self: &Arc<Self>,
+        advertise: Option<SocketAddr>,
+        listen: SocketAddr,
+        spec: ClusterSpec,
+    ) -> anyhow::Result<Made> {
+        let mut phase = self.phase.lock().await;
+        self.must_be_inactive(&phase)?;
+        self.sweep()?;
+        let advertise = address::choose(advertise, listen.port())?;
+        let listener = serve::listen(listen).await?;
+        let built_in = self.on_store(|store| store.built_in()).await?;
+        let built_in = Image {
+            name: BUILT_IN.into(),
+            digest: built_in.digest,
+            size: built_in.size,
+        };
+        let plan = founding::prepare(advertise, spec, vec![built_in])?;
+        let membership = Membership {
+            cluster: plan.founding.cluster.id,
+            node: plan.founding.node.id,
+            raft: Some(plan.raft),
+            advertise,
+            listen,
+            managers: vec![advertise],
+        };
+        let identity = Identity::new(&plan.credentials)?;
+        let manager = Manager::start(skep_manager::Config {
+            directory: self.config.data_root.join(MANAGER),
+            node: membership.node,
+            raft: plan.raft,
+            identity: identity.clone(),
+        })
+        .await?;
+        let (worker_token, manager_token) = plan.tokens();
+        let plan_credentials = plan.credentials;
+        manager.found(plan.founding).await?;
+        identity::store(&self.config.data_root, &plan_credentials)?;
+        membership.save(&self.config.data_root)?;
+        let (node, cluster) = (membership.node, membership.cluster);
+        let active = self
+            .clone()
+            .complete(membership, identity, Some(manager), listener)
+            .await?;
+        *phase = Phase::Active(Box::new(active));
+        Ok(Made {
+            node,
+            cluster,
+            worker_token,
+            manager_token,
+            advertise,
+        })
+    }
+
+    /// Joins the cluster of a token.
+    ///
+    /// # Errors
+    /// What is in the way; nothing is left of it here then.
+    pub async fn join(
+        self: &Arc<Self>,
+        token: &str,
+        managers: Vec<SocketAddr>,
+        advertise: Option<SocketAddr>,
+        listen: SocketAddr,
+    ) -> anyhow::Result<Joined> {
+        let mut phase = self.phase.lock().await;
+        self.must_be_inactive(&phase)?;
+        self.sweep()?;
+        if let Some(asked) = advertise {
+            address::choose(Some(asked), listen.port())?;
+        }
+        let listener = serve::listen(listen).await?;
+        let granted = joining::ask(token, &managers, advertise, listen.port()).await?;
+        let membership = joining::membership(&granted, advertise, listen)?;
+        identity::store(&self.config.data_root, &granted.credentials)?;
+        let active = self
+            .clone()
+            .take_part(membership.clone(), &granted.credentials, listener)
+            .await?;
+        if let Some(manager) = &active.manager {
+            joining::until_member(manager).await?;
+        }
+        membership.save(&self.config.data_root)?;
+        *phase = Phase::Active(Box::new(active));
+        Ok(Joined {
+            node: membership.node,
+            cluster: membership.cluster,
+            role: granted.role,
+        })
+    }
+
+    fn must_be_inactive(&self, phase: &Phase) -> anyhow::Result<()> {
+        match phase {
+            Phase::Inactive => Ok(()),
+            Phase::Active(active) => bail!(
+                "this node is in cluster {} already; to leave it: skep swarm leave{}",
+                active.membership.cluster,
+                if active.manager.is_some() {
+                    " --force"
+                } else {
+                    ""
+                }
+            ),
+        }
+    }
+
+    /// Leaves the cluster. A manager goes out of the Raft group first; with `force` also where that cannot be.
+    ///
+    /// # Errors
+    /// What is in the way.
+    pub async fn leave(self: &Arc<Self>, force: bool) -> anyhow::Result<()> {
+        let mut phase = self.phase.lock().await;
+        let Phase::Active(active) = &*phase else {
+            bail!("this node is in no cluster");
+        };
+        if active.manager.is_some() {
+            let removed = self.leave_group(active.membership.node, force).await;
+            match removed {
+                Err(error) if force => {
+                    tracing::warn!(
+                        error = format!("{error:#}"),
+                        "left without the others' consent"
+                    );
+                }
+                other => other?,
+            }
+        }
+        // From here on a crash leads to a node that is in no cluster.
+        Membership::forget(&self.config.data_root)?;
+        *self.door.write().unwrap_or_else(PoisonError::into_inner) = None;
+        if let Phase::Active(active) = std::mem::replace(&mut *phase, Phase::Inactive) {
+            active.stop.cancel();
+            active.worker.leave().await?;
+            if let Some(manager) = active.manager {
+                manager.stop().await;
+            }
+        }
+        self.sweep()
+    }
+
+    async fn leave_group(&self, node: NodeId, force: bool) -> anyhow::Result<()> {
+        let door = self
+            .door
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        let control = ControlClient::new(door.context("this node's manager is not there")?);
+        let message = v1::RemoveManagerRequest {
+            request: RequestId::new(rand::random()).to_bytes(),
+            reference: node.to_string(),
+            force,
+        };
+        crate::commands::client::persist(|| {
+            let (mut control, message) = (control.clone(), message.clone());
+            async move { control.remove_manager(message).await }
+        })
+        .await?;
+        Ok(())
+    }
+
+    /// What the daemon says of itself.
+    pub async fn status(&self) -> v1::StatusAnswer {
+        let hostname = resources::describe(&self.config.labels).hostname;
+        let engine = env!("CARGO_PKG_VERSION").to_owned();
+        let phase = self.phase.lock().await;
+        let Phase::Active(active) = &*phase else {
+            let state = v1::LocalState::Inactive.into();
+            return v1::StatusAnswer {
+                state,
+                engine,
+                hostname,
+                ..Default::default()
+            };
+        };
+        let membership = &active.membership;
+        let leader = active.manager.as_ref().and_then(Manager::leader);
+        let managers = known_managers(membership);
+        v1::StatusAnswer {
+            state: v1::LocalState::Active.into(),
+            message: String::new(),
+            node: Some(membership.node.to_bytes()),
+            cluster: Some(membership.cluster.to_bytes()),
+            role: v1::Role::from(active.identity.peer().role).into(),
+            advertise: Some(v1::Address::from(membership.advertise)),
+            listen: Some(v1::Address::from(membership.listen)),
+            managers: managers.into_iter().map(v1::Address::from).collect(),
+            leader: leader.map(WireId::to_bytes),
+            engine,
+            hostname,
+            connected: active.worker.connected().borrow().is_some(),
+        }
+    }
+
+    /// Stores the images of an archive and makes their names known in the cluster.
+    ///
+    /// # Errors
+    /// What is wrong with the archive; nothing of it is kept then.
+    pub async fn load_image(
+        &self,
+        mut reader: impl std::io::Read + Send + 'static,
+    ) -> anyhow::Result<Vec<Image>> {
+        let loaded = self.on_store(move |store| store.load(&mut reader)).await?;
+        let all: Vec<Image> = loaded.iter().flat_map(images).collect();
+        self.publish(&all).await?;
+        Ok(all)
+    }
+
+    /// Makes an image of a root file system and makes its name known in the cluster.
+    ///
+    /// # Errors
+    /// What is wrong with the archive; nothing of it is kept then.
+    pub async fn import_image(
+        &self,
+        mut reader: impl std::io::Read + Send + 'static,
+        name: String,
+    ) -> anyhow::Result<Vec<Image>> {
+        let name = skep_worker::exec::image::familiar(&name);
+        let config = ImageConfig::default();
+        let loaded = self
+            .on_store(move |store| store.import(&mut reader, &config))
+            .await?;
+        let image = Image {
+            name,
+            digest: loaded.digest,
+            size: loaded.size,
+        };
+        self.publish(std::slice::from_ref(&image)).await?;
+        Ok(vec![image])
+    }
+
+    /// Runs what blocks on a thread for it.
+    async fn on_store<T: Send + 'static, E: std::error::Error + Send + Sync + 'static>(
+        &self,
+        act: impl FnOnce(&Store) -> Result<T, E> + Send + 'static,
+    ) -> anyhow::Result<T> {
+        let store = self.store.clone();
+        Ok(tokio::task::spawn_blocking(move || act(&store)).await??)
+    }
+
+    async fn publish(&self, images: &[Image]) -> anyhow::Result<()> {
+        if let Phase::Active(active) = &*self.phase.lock().await {
+            active.worker.images_changed();
+        }
+        let door = self.user_door().await.map_err(anyhow::Error::msg)?;
+        let control = ControlClient::new(door);
+        for image in images {
+            let message = v1::PutImageRequest {
+                request: RequestId::new(rand::random()).to_bytes(),
+                image: Some(v1::Image::from(image)),
+            };
+            crate::commands::client::persist(|| {
+                let (mut control, message) = (control.clone(), message.clone());
+                async move { control.put_image(message).await }
+            })
+            .await?;
+        }
+        Ok(())
+    }
+
+    /// Images that this node holds whole.
+    pub fn local_images(&self) -> Vec<Image> {
+        let held = self.store.images();
+        let image = |held: Arc<skep_worker::exec::image::Held>| Image {
+            name: String::new(),
+            digest: held.digest,
+            size: held.size,
+        };
+        held.into_iter().map(image).collect()
+    }
+
+    /// Stops taking part, as a daemon does that is to start again: containers stay, leadership is handed over.
+    pub async fn stop(&self) {
+        let phase = std::mem::replace(&mut *self.phase.lock().await, Phase::Inactive);
+        if let Phase::Active(active) = phase {
+            active.worker.shutdown().await;
+            active.stop.cancel();
+            if let Some(manager) = active.manager {
+                manager.stop().await;
+            }
+        }
+    }
+}
+
+/// Managers to ask first: a manager's own worker asks its own manager, which knows who leads.
+fn known_managers(membership: &Membership) -> Vec<SocketAddr> {
+    let own = membership.raft.map(|_| membership.advertise);
+    own.into_iter()
+        .chain(membership.managers.iter().copied())
+        .collect()
+}
+
+/// An image for each of its names.
+fn images(loaded: &Loaded) -> Vec<Image> {
+    let image = |name: &String| Image {
+        name: name.clone(),
+        digest: loaded.digest,
+        size: loaded.size,
+    };
+    loaded.names.iter().map(image).collect()
+}

@@ -1,0 +1,160 @@
+//! The daemon's two doors: a socket for users, and mutual TLS for other nodes.
+
+use std::convert::Infallible;
+use std::fs;
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context as Polling, Poll};
+
+use anyhow::Context;
+use skep_proto::channel::{self, Identity};
+use skep_proto::wire::v1::local_server::LocalServer;
+use tokio::net::{TcpListener, UnixListener};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_stream::wrappers::UnixListenerStream;
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
+use tonic::body::Body;
+use tonic::codegen::Service;
+use tonic::codegen::http::{Request, Response};
+use tonic::server::NamedService;
+use tonic::service::Routes;
+use tonic::transport::Server;
+
+use super::config::Config;
+use super::local::LocalDoor;
+use super::lock;
+use super::node::Node;
+
+/// Runs the daemon until it is told to stop, or cannot go on.
+///
+/// # Errors
+/// What keeps it from starting or from going on.
+pub async fn serve(config: Config) -> anyhow::Result<()> {
+    let _lock = lock::take(&config.data_root)?;
+    let listener = socket(&config.socket)?;
+    let path = config.socket.clone();
+    let node = Node::open(config).await?;
+    let stop = CancellationToken::new();
+    let routes = Routes::new(LocalServer::new(LocalDoor::new(node.clone())))
+        .add_service(UserDoor { node: node.clone() });
+    let users = Server::builder()
+        .add_routes(routes)
+        .serve_with_incoming_shutdown(
+            UnixListenerStream::new(listener),
+            stop.clone().cancelled_owned(),
+        );
+    let users = tokio::spawn(users);
+    tracing::info!(socket = %path.display(), "the daemon is ready");
+    let fatal = until_told(&node).await?;
+    stop.cancel();
+    node.stop().await;
+    users.abort();
+    if let Err(error) = fs::remove_file(&path) {
+        tracing::debug!(%error, "the socket was gone already");
+    }
+    fatal.map_or(Ok(()), |reason| Err(anyhow::anyhow!(reason)))
+}
+
+/// Waits for SIGTERM or SIGINT, or for a reason that the daemon cannot go on.
+async fn until_told(node: &Arc<Node>) -> anyhow::Result<Option<String>> {
+    let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
+    Ok(tokio::select! {
+        _ = terminate.recv() => None,
+        _ = interrupt.recv() => None,
+        reason = node.fatal() => Some(reason),
+    })
+}
+
+/// Listens on the socket, in place of one that a killed daemon left. The lock on the data root is held: no
+/// other daemon of ours listens there, and one with another data root would still answer.
+fn socket(path: &Path) -> anyhow::Result<UnixListener> {
+    if let Some(directory) = path.parent() {
+        fs::create_dir_all(directory)
+            .with_context(|| format!("cannot make {}", directory.display()))?;
+    }
+    if std::os::unix::net::UnixStream::connect(path).is_ok() {
+        anyhow::bail!(
+            "another daemon listens on {}; stop it first, or choose another --host and --exec-root",
+            path.display()
+        );
+    }
+    if let Err(error) = fs::remove_file(path)
+        && error.kind() != std::io::ErrorKind::NotFound
+    {
+        return Err(error).with_context(|| format!("cannot replace {}", path.display()));
+    }
+    let listener =
+        UnixListener::bind(path).with_context(|| format!("cannot listen on {}", path.display()))?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o660))
+        .with_context(|| format!("cannot set the mode of {}", path.display()))?;
+    Ok(listener)
+}
+
+/// Listens for other nodes.
+///
+/// # Errors
+/// Names the address that is taken.
+pub async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| {
+        format!(
+            "cannot listen on {address} for other nodes; choose another port with --control-port"
+        )
+    })
+}
+
+/// Serves other nodes until `stop`.
+///
+/// # Errors
+/// When this node's own certificate cannot be used.
+pub fn serve_nodes(
+    listener: TcpListener,
+    identity: &Identity,
+    routes: Routes,
+    stop: CancellationToken,
+) -> anyhow::Result<tokio::task::JoinHandle<()>> {
+    let incoming = channel::accept(listener, identity)?;
+    let server = channel::server().add_routes(routes);
+    Ok(tokio::spawn(async move {
+        let served = server
+            .serve_with_incoming_shutdown(incoming, stop.cancelled_owned())
+            .await;
+        if let Err(error) = served {
+            tracing::error!(%error, "this node cannot be reached by others any more");
+        }
+    }))
+}
+
+/// The cluster's door on the socket: the manager of this node, if it is one.
+#[derive(Clone)]
+struct UserDoor {
+    node: Arc<Node>,
+}
+
+impl NamedService for UserDoor {
+    const NAME: &'static str = "skep.v1.Control";
+}
+
+impl Service<Request<Body>> for UserDoor {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Polling<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let node = self.node.clone();
+        Box::pin(async move {
+            match node.user_door().await {
+                Ok(mut door) => door.call(request).await,
+                Err(reason) => Ok(Status::failed_precondition(reason).into_http()),
+            }
+        })
+    }
+}
