@@ -4,10 +4,12 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::print_stderr,
     reason = "all of this runs in tests only, where a broken expectation is to end the test"
 )]
 
 pub mod builders;
 pub mod check;
+pub mod cluster;
 pub mod in_process;
 pub mod world;

@@ -1,0 +1,227 @@
+//! A real cluster for tests: daemons in a lab, driven by the command line as a user would.
+
+use std::path::Path;
+use std::process::Output;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use skep_deploy::lab::{Lab, LabOptions};
+
+/// Nothing in a test is waited for longer than this.
+pub const DEADLINE: Duration = Duration::from_secs(60);
+/// From one look to the next.
+const LOOK: Duration = Duration::from_millis(50);
+
+static LABS: AtomicU32 = AtomicU32::new(0);
+
+/// A lab whose daemons form a cluster. It goes down with this value.
+pub struct Cluster {
+    /// The lab.
+    pub lab: Lab,
+    program: String,
+}
+
+/// What a command ended with.
+#[derive(Debug)]
+pub struct Ended {
+    /// Exit code; -1 when a signal ended it.
+    pub code: i32,
+    /// Standard output.
+    pub out: String,
+    /// Standard error output.
+    pub err: String,
+}
+
+impl Ended {
+    fn new(output: &Output) -> Self {
+        Self {
+            code: output.status.code().unwrap_or(-1),
+            out: String::from_utf8_lossy(&output.stdout).into_owned(),
+            err: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+}
+
+impl Cluster {
+    /// Machines whose daemons run and are in no cluster yet.
+    ///
+    /// # Panics
+    /// When the lab cannot be made.
+    pub fn bare(program: &str, nodes: usize) -> Self {
+        let number = LABS.fetch_add(1, Ordering::Relaxed);
+        let name = format!("test-{}-{number}", std::process::id());
+        let mut options = LabOptions::new(&name, nodes, 0).expect("options of the lab");
+        options.program = program.into();
+        options.daemon.program = program.into();
+        let lab = Lab::up(&options).expect("the lab comes up");
+        let cluster = Self {
+            lab,
+            program: program.into(),
+        };
+        for number in 1..=nodes {
+            cluster.until("the daemon listens", || cluster.listens(&node(number)));
+        }
+        cluster
+    }
+
+    /// A cluster of managers, then workers, all ready.
+    ///
+    /// # Panics
+    /// When it cannot be made.
+    pub fn up(program: &str, managers: usize, workers: usize) -> Self {
+        let cluster = Self::bare(program, managers + workers);
+        cluster.skep("node-1", &["swarm", "init"]);
+        for number in 2..=managers + workers {
+            let role = if number <= managers {
+                "manager"
+            } else {
+                "worker"
+            };
+            cluster.join(&node(number), role);
+        }
+        cluster.until("all nodes are ready", || {
+            cluster.ready() == managers + workers
+        });
+        cluster
+    }
+
+    /// Lets a node join through node-1.
+    ///
+    /// # Panics
+    /// When it is refused.
+    pub fn join(&self, joining: &str, role: &str) {
+        let token = self.skep("node-1", &["swarm", "join-token", "-q", role]);
+        let manager = self.lab.address("node-1").expect("an address").to_string();
+        self.skep(
+            joining,
+            &["swarm", "join", "--token", token.trim(), &manager],
+        );
+    }
+
+    /// Whether the daemon of a node has made its socket.
+    pub fn listens(&self, node: &str) -> bool {
+        self.lab.socket(node).is_ok_and(|socket| socket.exists())
+    }
+
+    /// How many nodes are ready, as node-1 sees it.
+    pub fn ready(&self) -> usize {
+        let nodes = self.try_list("node-1", &["node", "ls"]).unwrap_or_default();
+        nodes.iter().filter(|node| node["state"] == "ready").count()
+    }
+
+    /// Runs `skep ARGS` in a node; it must succeed. Gives what it printed.
+    ///
+    /// # Panics
+    /// When it fails, with what it said.
+    pub fn skep(&self, on: &str, args: &[&str]) -> String {
+        let ended = self.attempt(on, args);
+        let said = || {
+            format!(
+                "skep {args:?} on {on}: {}{}\n{}",
+                ended.out,
+                ended.err,
+                self.logs()
+            )
+        };
+        assert_eq!(ended.code, 0, "{}", said());
+        ended.out
+    }
+
+    /// Runs `skep ARGS` in a node.
+    ///
+    /// # Panics
+    /// When the node is off.
+    pub fn attempt(&self, on: &str, args: &[&str]) -> Ended {
+        let name = Path::new(&self.program)
+            .file_name()
+            .and_then(|name| name.to_str());
+        let argv = [&[name.expect("a program's name")], args].concat();
+        self.run(on, &argv)
+    }
+
+    /// Runs a command in a node or `outside`.
+    ///
+    /// # Panics
+    /// When the node is off.
+    pub fn run(&self, on: &str, argv: &[&str]) -> Ended {
+        Ended::new(&self.lab.exec(on, argv).expect("a node that is on"))
+    }
+
+    /// What a list or inspection shows.
+    ///
+    /// # Panics
+    /// When the command fails.
+    pub fn list(&self, on: &str, args: &[&str]) -> Vec<Value> {
+        let text = self.skep(on, &[args, &["--format", "json"]].concat());
+        serde_json::from_str(&text).expect("an array of objects")
+    }
+
+    /// What a list shows, if the node is on and the command succeeds.
+    pub fn try_list(&self, on: &str, args: &[&str]) -> Option<Vec<Value>> {
+        let name = Path::new(&self.program)
+            .file_name()
+            .and_then(|name| name.to_str())?;
+        let argv = [&[name], args, &["--format", "json"]].concat();
+        let output = self
+            .lab
+            .exec(on, &argv)
+            .ok()
+            .filter(|output| output.status.success())?;
+        serde_json::from_slice(&output.stdout).ok()
+    }
+
+    /// Tasks of a service that run and are to run.
+    pub fn running(&self, on: &str, service: &str) -> Vec<Value> {
+        let tasks = self
+            .try_list(on, &["service", "ps", service])
+            .unwrap_or_default();
+        let runs = |task: &Value| task["state"] == "running" && task["desired"] == "running";
+        tasks.into_iter().filter(runs).collect()
+    }
+
+    /// Waits for a condition.
+    ///
+    /// # Panics
+    /// When it does not hold within [`DEADLINE`], with the log of every daemon.
+    pub fn until(&self, what: &str, mut holds: impl FnMut() -> bool) {
+        let begin = Instant::now();
+        while !holds() {
+            assert!(
+                begin.elapsed() < DEADLINE,
+                "not in time: {what}\n{}",
+                self.logs()
+            );
+            std::thread::park_timeout(LOOK);
+        }
+    }
+
+    /// The end of every daemon's log.
+    pub fn logs(&self) -> String {
+        let mut text = String::new();
+        for status in self.lab.nodes().unwrap_or_default() {
+            let log = self.lab.logs(&status.name).unwrap_or_default();
+            let log = String::from_utf8_lossy(&log);
+            let tail: Vec<&str> = log.lines().rev().take(60).collect();
+            text.push_str(&format!("== {} {:?}\n", status.name, status.daemon));
+            for line in tail.iter().rev() {
+                text.push_str(line);
+                text.push('\n');
+            }
+        }
+        text
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if let Err(error) = self.lab.clone().down() {
+            eprintln!("the lab did not go down: {error}");
+        }
+    }
+}
+
+/// Name of the node of this number.
+pub fn node(number: usize) -> String {
+    format!("node-{number}")
+}
