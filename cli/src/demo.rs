@@ -3,7 +3,7 @@
 //! It types on the nodes of a lab what a user would type, shows what they answer, and asks the
 //! service from where a client would stand. It knows nothing of the cluster that a user could not see.
 
-mod ask;
+pub mod ask;
 
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
