@@ -1,5 +1,11 @@
 //! What a user does on real daemons, in a lab.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test ends where an expectation is broken"
+)]
+
 mod bad_input;
 mod one_node;
 mod overlay;

@@ -74,7 +74,7 @@ pub struct CreateArgs {
     /// Host name inside the containers.
     #[arg(long, value_name = "NAME")]
     pub hostname: Option<String>,
-    /// Publish a port: [PUBLISHED:]TARGET[/tcp|udp], or published=,target=,protocol=,mode=.
+    /// Publish a port: `PUBLISHED:TARGET`, `TARGET` or `TARGET/udp`, or `published=,target=,protocol=,mode=`.
     #[arg(long, short, value_name = "PORT", value_parser = read::port)]
     pub publish: Vec<skep_proto::spec::PortSpec>,
     /// Attach to a network: NAME, or name=NAME,alias=ALIAS.

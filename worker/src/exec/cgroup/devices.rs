@@ -26,7 +26,7 @@ pub struct DeviceRule {
     pub major: Option<u32>,
     /// Minor number.
     pub minor: Option<u32>,
-    /// A sum of [`MKNOD`], [`READ`] and [`WRITE`].
+    /// A sum of `MKNOD`, `READ` and `WRITE`.
     pub access: u32,
 }
 
