@@ -129,7 +129,7 @@ impl Machine {
     }
 
     fn go_on(&mut self, now: u64, rng: &mut Rng, faults: bool) -> Vec<(TaskId, TaskStatus)> {
-        let Some(assignment) = self.assignment.clone() else {
+        let Some(assignment) = self.assignment.take() else {
             return Vec::new();
         };
         let named = assignment.tasks.keys().chain(self.held.keys());
@@ -155,6 +155,7 @@ impl Machine {
                 held.act = Some((next.action, now + rng.below(200)));
             }
         }
+        self.assignment = Some(assignment);
         statuses
     }
 }
