@@ -39,7 +39,7 @@ fn clear_slot(draft: &mut Draft<'_>, service: ServiceId, slot: Slot) {
         }
         if task.node.is_none() {
             delete(draft, task);
-        } else if task.status.state.ended() && task.attachments.is_empty() {
+        } else if ended_before(draft, task) && task.attachments.is_empty() {
             if task.desired == TaskState::Remove {
                 delete(draft, task);
             } else {
@@ -56,6 +56,14 @@ fn clear_slot(draft: &mut Draft<'_>, service: ServiceId, slot: Slot) {
     for task in history.into_iter().skip(kept) {
         delete(draft, task);
     }
+}
+
+/// Whether its end is committed: what ends in this pass is cleared away in the next.
+fn ended_before(draft: &Draft<'_>, task: &Task) -> bool {
+    draft
+        .base
+        .task(task.id)
+        .is_some_and(|task| task.status.state.ended())
 }
 
 fn delete(draft: &mut Draft<'_>, task: &Task) {

@@ -388,11 +388,10 @@ impl World {
             return Vec::new();
         };
         let state = &self.replicas[leader.replica];
-        let running = self
-            .machines
-            .values()
-            .map(|it| (it.node, it.running()))
-            .collect();
+        // A machine that was removed while it was away is refused, not told through an assignment.
+        let members = self.machines.values();
+        let members = members.filter(|it| state.node(it.node).is_some());
+        let running = members.map(|it| (it.node, it.running())).collect();
         let time = leader.time(self.now);
         let plan = plan_within(
             Scope::Full,

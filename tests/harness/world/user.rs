@@ -7,7 +7,7 @@ use std::time::Duration;
 use skep_manager::plan::new_network;
 use skep_manager::state::{Answer, Change, Entry, Misfit, State};
 use skep_proto::ids::{NetworkId, NodeId, RequestId};
-use skep_proto::node::Availability;
+use skep_proto::node::{Availability, NodeState};
 use skep_proto::resources::Resources;
 use skep_proto::service::Service;
 use skep_proto::spec::{Mode, PublishMode, RestartCondition, ServiceSpec};
@@ -31,6 +31,8 @@ pub enum Command {
     Network(NetworkId, String),
     /// `network rm`
     RemoveNetwork(String),
+    /// `node rm` of a node that is down
+    RemoveNode(NodeId),
 }
 
 /// The user's side.
@@ -106,6 +108,13 @@ impl User {
 
 fn think(state: &State, rng: &mut Rng) -> Command {
     let name = format!("s{}", rng.below(4));
+    let down: Vec<NodeId> = state.down_nodes().map(|node| node.id).collect();
+    let spare = state.nodes().count() > 2;
+    if let Some(node) = rng.pick(&down).filter(|_| spare)
+        && rng.in_thousand(50)
+    {
+        return Command::RemoveNode(*node);
+    }
     match rng.below(12) {
         0 | 1 => {
             let nodes: Vec<NodeId> = state.nodes().map(|node| node.id).collect();
@@ -225,6 +234,18 @@ pub fn entry(asked: &Asked, state: &State, (time, wall): (ClusterTime, WallTime)
             (
                 vec![Change::PutNetwork(Arc::new(network))],
                 Answer::Network(*id),
+            )
+        }
+        Command::RemoveNode(id) => {
+            let node = state
+                .node(*id)
+                .filter(|node| node.status.state == NodeState::Down)?;
+            (
+                vec![Change::DeleteNode {
+                    node: *id,
+                    version: node.version,
+                }],
+                Answer::Done,
             )
         }
         Command::RemoveNetwork(name) => {
