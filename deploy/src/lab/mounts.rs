@@ -16,7 +16,7 @@ pub(crate) const EXEC: &str = "/run/skep";
 /// Where a command line looks for its daemon when it is told nothing.
 pub(crate) const SOCKET: &str = "/run/skep/skep.sock";
 /// The daemon's `--data-root`: the node's store, which outlives a kill.
-pub(crate) const DATA: &str = "/run/lab/store/data";
+pub(crate) const DATA_ROOT: &str = "/run/lab/store/data";
 /// The daemon's output.
 pub(crate) const LOG: &str = "/run/lab/store/daemon.log";
 /// The lab's own program, for PID 1's children.

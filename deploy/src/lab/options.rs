@@ -122,7 +122,7 @@ pub(crate) fn check_name(name: &str) -> Result<(), LabError> {
 pub(crate) fn fill(args: &[String], node: &str, address: std::net::Ipv4Addr) -> Vec<String> {
     let address = address.to_string();
     let words = [
-        ("{data}", mounts::DATA),
+        ("{data}", mounts::DATA_ROOT),
         ("{exec}", mounts::EXEC),
         ("{socket}", mounts::SOCKET),
         ("{log}", mounts::LOG),

@@ -22,7 +22,7 @@ const RECORD: &str = "lab.json";
 /// The daemon's output, in the node's store.
 pub(crate) const LOG: &str = "daemon.log";
 /// The daemon's own directory, in the node's store.
-pub(crate) const DATA: &str = "data";
+pub(crate) const DATA_ROOT: &str = "data";
 /// A demo's `up` takes about a second; a busy machine some more.
 const LOCK_WAIT: Duration = Duration::from_secs(60);
 

@@ -12,7 +12,7 @@ use super::error::LabError;
 use super::life::{self, BOOT_WAIT};
 use super::links::{self, Plug};
 use super::options::LabOptions;
-use super::record::{DATA, Kind, Machine, Place, Record};
+use super::record::{DATA_ROOT, Kind, Machine, Place, Record};
 use super::{Cable, OUTSIDE, cgroups, down, machine, ranges};
 
 /// The machine that holds the bridge.
@@ -146,7 +146,7 @@ pub(crate) fn begin(place: &Place, record: &Record, m: &Machine) -> Result<Child
     let run = place.run_of(&m.name);
     fs::create_dir_all(&run).map_err(LabError::io(format!("make {}", run.display())))?;
     if m.kind != Kind::Switch {
-        let data = place.store_of(&m.name).join(DATA);
+        let data = place.store_of(&m.name).join(DATA_ROOT);
         fs::create_dir_all(&data).map_err(LabError::io(format!("make {}", data.display())))?;
     }
     Command::new(&record.program)

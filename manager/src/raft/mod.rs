@@ -99,7 +99,7 @@ impl Threads {
         Ok(Self(Some(threads)))
     }
 
-    fn handle(&self) -> Handle {
+    fn spawner(&self) -> Handle {
         self.0
             .as_ref()
             .map_or_else(Handle::current, |threads| threads.handle().clone())
@@ -139,7 +139,7 @@ impl<S: Replicated> Consensus<S> {
     /// What other managers' messages are given to.
     pub fn inbound(&self) -> Arc<dyn Inbound> {
         let parts = &self.0;
-        let threads = parts.threads.handle();
+        let threads = parts.threads.spawner();
         let (raft, log, store) = (
             parts.raft.clone(),
             parts.log.clone(),

@@ -150,7 +150,7 @@ impl<S: Replicated> Consensus<S> {
             .await
             .map_err(|e| OpenError::Raft(e.to_string()))??;
         let started = Threads::start().map_err(|e| OpenError::Raft(e.to_string()))?;
-        let threads = started.handle();
+        let threads = started.spawner();
         let Found {
             id,
             log,

@@ -86,7 +86,7 @@ impl<S: Replicated> Consensus<S> {
         let asked = self
             .0
             .threads
-            .handle()
+            .spawner()
             .spawn(tokio::time::timeout(ASK_BOUND, asked));
         let answer = asked.await.ok()?.ok()?.ok()?;
         ReadAt::decode(answer).ok()?.0

@@ -190,81 +190,57 @@ fn invent(name: String, state: &State, rng: &mut Rng) -> Service {
 
 /// The entry that does what `asked` wants of `state`; `None` if that is impossible or done already.
 pub fn entry(asked: &Asked, state: &State, (time, wall): (ClusterTime, WallTime)) -> Option<Entry> {
-    let (changes, answer) = match &asked.command {
-        Command::Create(service) => (
-            vec![Change::PutService(service.clone())],
-            Answer::Service(service.id),
-        ),
-        Command::Scale(name, replicas) => {
-            let old = state.service_named(name)?;
-            let mode = Mode::Replicated {
-                replicas: *replicas,
-            };
-            let spec = ServiceSpec {
-                mode,
-                ..ServiceSpec::clone(&old.spec)
-            };
-            let revision = old.revision + 1;
-            let new = Service {
-                spec: Arc::new(spec),
-                revision,
-                ..Service::clone(old)
-            };
-            (
-                vec![Change::PutService(Arc::new(new))],
-                Answer::Service(old.id),
-            )
+    let (change, answer) = match &asked.command {
+        Command::Create(service) => {
+            let answer = Answer::Service(service.id);
+            (Change::PutService(service.clone()), answer)
         }
+        Command::Scale(name, replicas) => scale(state, name, *replicas)?,
         Command::Remove(name) => {
-            let old = state.service_named(name)?;
-            let new = Service {
-                removed: Some(time),
-                ..Service::clone(old)
-            };
-            (vec![Change::PutService(Arc::new(new))], Answer::Done)
+            let mut service = state.service_named(name)?.as_ref().clone();
+            service.removed = Some(time);
+            (Change::PutService(Arc::new(service)), Answer::Done)
         }
         Command::Availability(id, availability) => {
             let mut node = state.node(*id)?.as_ref().clone();
             node.spec.availability = *availability;
-            (vec![Change::PutNode(Arc::new(node))], Answer::Done)
+            (Change::PutNode(Arc::new(node)), Answer::Done)
         }
         Command::Network(id, name) => {
             let spec = builders::network_spec(name);
             let network = new_network(state, *id, spec, wall).ok()?;
-            (
-                vec![Change::PutNetwork(Arc::new(network))],
-                Answer::Network(*id),
-            )
+            let answer = Answer::Network(*id);
+            (Change::PutNetwork(Arc::new(network)), answer)
         }
         Command::RemoveNode(id) => {
-            let node = state
-                .node(*id)
-                .filter(|node| node.status.state == NodeState::Down)?;
-            (
-                vec![Change::DeleteNode {
-                    node: *id,
-                    version: node.version,
-                }],
-                Answer::Done,
-            )
+            let found = state.node(*id);
+            let found = found.filter(|node| node.status.state == NodeState::Down)?;
+            let (node, version) = (*id, found.version);
+            (Change::DeleteNode { node, version }, Answer::Done)
         }
         Command::RemoveNetwork(name) => {
             let found = state.network_named(name)?;
             let (network, version) = (found.id, found.version);
-            (
-                vec![Change::DeleteNetwork { network, version }],
-                Answer::Done,
-            )
+            (Change::DeleteNetwork { network, version }, Answer::Done)
         }
     };
-    let request = Some(asked.request);
     Some(Entry {
         time,
         wall,
-        request,
+        request: Some(asked.request),
         answer,
         looked: None,
         atomic: true,
-        changes,
+        changes: vec![change],
     })
+}
+
+fn scale(state: &State, name: &str, replicas: u32) -> Option<(Change, Answer)> {
+    let mut service = state.service_named(name)?.as_ref().clone();
+    let mut spec = ServiceSpec::clone(&service.spec);
+    spec.mode = Mode::Replicated { replicas };
+    service.spec = Arc::new(spec);
+    service.revision += 1;
+    let answer = Answer::Service(service.id);
+    Some((Change::PutService(Arc::new(service)), answer))
 }
