@@ -1,0 +1,104 @@
+//! Images through this node: what a user brings is stored here and made known to the cluster.
+
+use std::sync::Arc;
+
+use skep_proto::ids::RequestId;
+use skep_proto::image::Image;
+use skep_proto::wire::WireId;
+use skep_proto::wire::v1;
+use skep_proto::wire::v1::control_client::ControlClient;
+use skep_worker::exec::image::{ImageConfig, Loaded, Store};
+
+use super::{Node, Phase};
+
+impl Node {
+    /// Stores the images of an archive and makes their names known in the cluster.
+    ///
+    /// # Errors
+    /// What is wrong with the archive; nothing of it is kept then.
+    pub async fn load_image(
+        &self,
+        mut reader: impl std::io::Read + Send + 'static,
+    ) -> anyhow::Result<Vec<Image>> {
+        let loaded = self.on_store(move |store| store.load(&mut reader)).await?;
+        let all: Vec<Image> = loaded.iter().flat_map(images).collect();
+        self.publish(&all).await?;
+        Ok(all)
+    }
+
+    /// Makes an image of a root file system and makes its name known in the cluster.
+    ///
+    /// # Errors
+    /// What is wrong with the archive; nothing of it is kept then.
+    pub async fn import_image(
+        &self,
+        mut reader: impl std::io::Read + Send + 'static,
+        name: String,
+    ) -> anyhow::Result<Vec<Image>> {
+        let name = skep_worker::exec::image::familiar(&name);
+        let config = ImageConfig::default();
+        let loaded = self
+            .on_store(move |store| store.import(&mut reader, &config))
+            .await?;
+        let image = Image {
+            name,
+            digest: loaded.digest,
+            size: loaded.size,
+        };
+        self.publish(std::slice::from_ref(&image)).await?;
+        Ok(vec![image])
+    }
+
+    /// Runs what blocks on a thread for it.
+    pub(super) async fn on_store<
+        T: Send + 'static,
+        E: std::error::Error + Send + Sync + 'static,
+    >(
+        &self,
+        act: impl FnOnce(&Store) -> Result<T, E> + Send + 'static,
+    ) -> anyhow::Result<T> {
+        let store = self.store.clone();
+        Ok(tokio::task::spawn_blocking(move || act(&store)).await??)
+    }
+
+    async fn publish(&self, images: &[Image]) -> anyhow::Result<()> {
+        if let Phase::Active(active) = &*self.phase.lock().await {
+            active.worker.images_changed();
+        }
+        let door = self.user_door().await.map_err(anyhow::Error::msg)?;
+        let control = ControlClient::new(door);
+        for image in images {
+            let message = v1::PutImageRequest {
+                request: RequestId::new(rand::random()).to_bytes(),
+                image: Some(v1::Image::from(image)),
+            };
+            crate::commands::client::persist(|| {
+                let (mut control, message) = (control.clone(), message.clone());
+                async move { control.put_image(message).await }
+            })
+            .await?;
+        }
+        Ok(())
+    }
+
+    /// Images that this node holds whole.
+    pub fn local_images(&self) -> Vec<Image> {
+        let held = self.store.images();
+        let image = |held: Arc<skep_worker::exec::image::Held>| Image {
+            name: String::new(),
+            digest: held.digest,
+            size: held.size,
+        };
+        held.into_iter().map(image).collect()
+    }
+}
+
+/// An image for each of its names.
+fn images(loaded: &Loaded) -> Vec<Image> {
+    let image = |name: &String| Image {
+        name: name.clone(),
+        digest: loaded.digest,
+        size: loaded.size,
+    };
+    loaded.names.iter().map(image).collect()
+}
