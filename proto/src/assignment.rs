@@ -8,7 +8,7 @@ use ipnet::Ipv4Net;
 
 use crate::ids::{NetworkId, ServiceId, TaskId};
 use crate::image::Digest;
-use crate::spec::TaskSpec;
+use crate::spec::{Protocol, TaskSpec};
 use crate::task::{Slot, TaskState, TaskStatus};
 use crate::view::View;
 
@@ -86,4 +86,6 @@ pub struct Report {
     pub networks: Vec<(NetworkId, u64)>,
     /// Manifests of images that this node holds whole, when that changed.
     pub images: Option<Vec<Digest>>,
+    /// Published ports that another program on this node holds, when that changed.
+    pub taken_ports: Option<Vec<(Protocol, u16)>>,
 }

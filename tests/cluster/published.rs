@@ -64,6 +64,35 @@ fn a_port_follows_its_tasks_when_a_node_dies() {
 }
 
 #[test]
+fn a_port_that_another_program_holds_is_told_with_its_node() {
+    let cluster = Cluster::up(SKEP, 1, 0);
+    let held = cluster
+        .lab
+        .in_network("node-1", || std::net::TcpListener::bind("0.0.0.0:8080"));
+    let held = held.unwrap().unwrap();
+    let args = [
+        "service",
+        "create",
+        "--name",
+        "web",
+        "--publish",
+        "8080:80",
+        "skep/hello",
+    ];
+    let ended = cluster.attempt("node-1", &args);
+    assert!(
+        ended.code != 0 && ended.err.contains("8080/tcp is taken"),
+        "{}",
+        ended.err
+    );
+    assert!(ended.err.contains("node-1"), "{}", ended.err);
+    drop(held);
+    cluster.until("the port opens once it is free", || {
+        ask_from(&cluster, "outside", "node-1", 8080).is_ok()
+    });
+}
+
+#[test]
 fn a_port_that_is_taken_is_refused() {
     let cluster = Cluster::up(SKEP, 1, 0);
     publish(&cluster, "1");

@@ -389,6 +389,7 @@ fn report(assignment: &Assignment) -> v1::Report {
         tasks,
         networks,
         images: None,
+        taken_ports: None,
     })
 }
 

@@ -6,11 +6,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use skep_netd::{HostPort, Kernel, Netd};
+use skep_netd::{HostPort, Kernel, NetError, Netd};
 use skep_proto::assignment::{Assignment, Generation};
 use skep_proto::difference::{Difference, apply_difference};
 use skep_proto::ids::{NodeId, TaskId};
-use skep_proto::spec::PublishMode;
+use skep_proto::spec::{Protocol, PublishMode};
 use skep_proto::view::View;
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinSet;
@@ -300,6 +300,19 @@ fn host_ports(view: &View, service: skep_proto::ids::ServiceId) -> Vec<HostPort>
     .collect()
 }
 
+/// The published port that cannot be opened, if that is what failed.
+fn taken_port(failure: &NetError) -> Option<(Protocol, u16)> {
+    let NetError::PortTaken { port, protocol, .. } = failure else {
+        return None;
+    };
+    let protocol = if *protocol == "udp" {
+        Protocol::Udp
+    } else {
+        Protocol::Tcp
+    };
+    Some((protocol, *port))
+}
+
 /// Makes the kernel match the last view, and says which revisions stand.
 async fn program_views<E: Exec, K: Kernel>(
     tools: Arc<Tools<E, K>>,
@@ -333,6 +346,9 @@ async fn program_views<E: Exec, K: Kernel>(
                 "a network is not as it should be"
             );
         }
+        tools
+            .outbox
+            .taken_ports(acks.failures.iter().filter_map(taken_port).collect());
         tools.outbox.networks(acks.revisions);
         pause = (!acks.failures.is_empty()).then(|| {
             pause.map_or(FIRST_PAUSE, |pause| {

@@ -10,6 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use skep_proto::assignment::Report;
 use skep_proto::ids::{NetworkId, TaskId};
 use skep_proto::image::Digest;
+use skep_proto::spec::Protocol;
 use skep_proto::task::TaskStatus;
 use tokio::sync::Notify;
 
@@ -44,6 +45,8 @@ struct Inner {
     networks: Told<NetworkId, u64>,
     images: Vec<Digest>,
     images_told: Option<Vec<Digest>>,
+    taken_ports: Vec<(Protocol, u16)>,
+    taken_told: Vec<(Protocol, u16)>,
     under_way: Option<Report>,
 }
 
@@ -121,6 +124,12 @@ impl Outbox {
         self.news.notify_one();
     }
 
+    /// Published ports that another program on this node holds.
+    pub fn taken_ports(&self, ports: Vec<(Protocol, u16)>) {
+        self.inner().taken_ports = ports;
+        self.news.notify_one();
+    }
+
     /// A new session begins, and its Hello tells of these images. What was under way was perhaps not
     /// committed; what only a leader's memory held is to be said again.
     pub fn begin(&self, images: Vec<Digest>) {
@@ -129,6 +138,7 @@ impl Outbox {
         inner.networks.told.clear();
         inner.images = images.clone();
         inner.images_told = Some(images);
+        inner.taken_told.clear();
         drop(inner);
         self.news.notify_one();
     }
@@ -141,7 +151,10 @@ impl Outbox {
         }
         let images =
             (inner.images_told.as_ref() != Some(&inner.images)).then(|| inner.images.clone());
+        let taken_ports =
+            (inner.taken_told != inner.taken_ports).then(|| inner.taken_ports.clone());
         let report = Report {
+            taken_ports,
             tasks: inner.tasks.news(MAX_TASKS),
             networks: inner.networks.news(usize::MAX),
             images,
@@ -161,6 +174,9 @@ impl Outbox {
             inner.networks.committed(report.networks);
             if report.images.is_some() {
                 inner.images_told = report.images;
+            }
+            if let Some(ports) = report.taken_ports {
+                inner.taken_told = ports;
             }
         }
         drop(inner);

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use skep_proto::service::Service;
 use skep_proto::task::{Task, TaskState};
 use skep_proto::wire::v1;
@@ -33,11 +33,10 @@ pub async fn until_converged(
         loop {
             match stream.message().await {
                 Ok(Some(picture)) => {
-                    let converged = picture.converged;
+                    let (converged, problems) = (picture.converged, picture.problems.clone());
                     show(&mut progress, picture)?;
                     if converged {
-                        progress.finish("verify: Service converged");
-                        return Ok(ExitCode::SUCCESS);
+                        return finish(progress, &problems);
                     }
                 }
                 // The leader changed, or the manager we asked went away: ask again.
@@ -47,6 +46,16 @@ pub async fn until_converged(
             }
         }
     }
+}
+
+/// The service runs; whether it can be reached is what counts.
+fn finish(progress: Progress, problems: &[String]) -> anyhow::Result<ExitCode> {
+    if problems.is_empty() {
+        progress.finish("verify: Service converged");
+        return Ok(ExitCode::SUCCESS);
+    }
+    progress.finish("verify: Service runs, but cannot be reached everywhere");
+    bail!("{}", problems.join("; "))
 }
 
 fn show(progress: &mut Progress, picture: v1::ServiceProgress) -> anyhow::Result<()> {

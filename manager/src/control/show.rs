@@ -6,12 +6,14 @@ use skep_proto::image::Image;
 use skep_proto::network::Network;
 use skep_proto::node::Node;
 use skep_proto::service::Service;
+use skep_proto::spec::Protocol;
 use skep_proto::task::{Task, TaskState};
 use skep_proto::wire::WireId;
 use skep_proto::wire::v1;
 
 use super::Control;
 use super::services::{converged, counts};
+use crate::leader::Live;
 use crate::state::State;
 
 /// A service with its counts.
@@ -52,7 +54,7 @@ pub(super) fn network(state: &State, network: &Network) -> v1::NetworkEntry {
 }
 
 /// A service and its tasks, as a watcher sees them.
-pub(super) fn progress(state: &State, it: &Service) -> v1::ServiceProgress {
+pub(super) fn progress(state: &State, live: &Live, it: &Service) -> v1::ServiceProgress {
     let (running, desired) = counts(state, it);
     let tasks = state
         .tasks_of(it.id)
@@ -63,7 +65,31 @@ pub(super) fn progress(state: &State, it: &Service) -> v1::ServiceProgress {
         running,
         desired,
         converged: converged(state, it),
+        problems: problems(state, live, it),
     }
+}
+
+/// What keeps a service from being reached: published ports that other programs hold.
+fn problems(state: &State, live: &Live, it: &Service) -> Vec<String> {
+    let mut problems = Vec::new();
+    for binding in &it.ports {
+        let protocol = match binding.protocol {
+            Protocol::Tcp => "tcp",
+            Protocol::Udp => "udp",
+        };
+        for node in live.port_taken_on(binding.protocol, binding.published) {
+            let name = state.node(node).map_or_else(
+                || node.to_string(),
+                |node| node.description.hostname.clone(),
+            );
+            problems.push(format!(
+                "port {}/{protocol} is taken by another program on {name}: stop that program, or publish \
+                 another port",
+                binding.published
+            ));
+        }
+    }
+    problems
 }
 
 impl Control {

@@ -52,7 +52,7 @@ impl Control {
             let Some(it) = state.service(service).filter(|it| it.removed.is_none()) else {
                 return Some(Status::not_found("the service was removed meanwhile"));
             };
-            let picture = show::progress(&state, it);
+            let picture = show::progress(&state, &self.live, it);
             if last.as_ref() != Some(&picture) {
                 sender.send(Ok(picture.clone())).await.ok()?;
                 last = Some(picture);

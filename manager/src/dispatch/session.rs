@@ -106,6 +106,9 @@ pub async fn run(
                         if let Some(images) = report.images {
                             dispatch.live.images(&session, images.into_iter().collect());
                         }
+                        if let Some(ports) = report.taken_ports {
+                            dispatch.live.taken_ports(&session, ports);
+                        }
                         if report_sender.send((number, report.tasks)).await.is_err() {
                             break "its reports could not be committed";
                         }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use skep_proto::ids::{NetworkId, NodeId};
 use skep_proto::image::Digest;
 use skep_proto::node::NodeState;
+use skep_proto::spec::Protocol;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -44,6 +45,8 @@ struct NodeLive {
     /// Revisions that are programmed.
     networks: BTreeMap<NetworkId, u64>,
     images: BTreeSet<Digest>,
+    /// Published ports that another program on the node holds.
+    taken_ports: Vec<(Protocol, u16)>,
 }
 
 /// An open session.
@@ -189,6 +192,27 @@ impl Live {
         });
     }
 
+    /// Another program on the node holds these published ports.
+    pub fn taken_ports(&self, session: &Session, ports: Vec<(Protocol, u16)>) {
+        self.in_session(session, |entry| {
+            entry.taken_ports = ports;
+            true
+        });
+    }
+
+    /// Nodes on which another program holds a published port.
+    pub fn port_taken_on(&self, protocol: Protocol, port: u16) -> Vec<NodeId> {
+        let inner = self.inner();
+        let taken =
+            |(_, entry): &(&NodeId, &NodeLive)| entry.taken_ports.contains(&(protocol, port));
+        inner
+            .nodes
+            .iter()
+            .filter(taken)
+            .map(|(node, _)| *node)
+            .collect()
+    }
+
     /// Does `act` if the session is still its node's own; wakes watchers if it says so.
     fn in_session(&self, session: &Session, act: impl FnOnce(&mut NodeLive) -> bool) {
         let mut inner = self.inner();
@@ -271,6 +295,7 @@ impl NodeLive {
             deadline,
             networks: BTreeMap::new(),
             images: BTreeSet::new(),
+            taken_ports: Vec::new(),
         }
     }
 

@@ -354,6 +354,8 @@ impl Draw {
             tasks: self.list(|draw| (draw.id(), draw.status())),
             networks: self.list(|draw| (draw.id(), draw.0.random())),
             images: self.option(|draw| draw.list(Self::digest)),
+            taken_ports: self
+                .option(|draw| draw.list(|draw| (Protocol::Udp, draw.0.random_range(1..9)))),
         }
     }
 

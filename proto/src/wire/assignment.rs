@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::field::{digest, enumeration, id, ipv4, list, message};
+use super::field::{digest, enumeration, id, ipv4, list, message, network_port};
 use super::{WireError, WireId, v1};
 use crate::assignment::{AssignedAttachment, AssignedTask, Assignment, Generation, Report};
 use crate::ids::{NetworkId, TaskId};
 use crate::image::Digest;
+use crate::spec::Protocol;
 use crate::task::TaskStatus;
 
 impl From<Generation> for v1::Generation {
@@ -143,6 +144,7 @@ impl From<&Report> for v1::Report {
                 })
                 .collect(),
             images: report.images.as_deref().map(Into::into),
+            taken_ports: report.taken_ports.as_deref().map(ports_out),
         }
     }
 }
@@ -169,8 +171,32 @@ impl TryFrom<v1::Report> for Report {
                 .map(|known| network(known).map_err(|error| error.within("networks")))
                 .collect::<Result<_, _>>()?,
             images: from.images.map(Vec::<Digest>::try_from).transpose()?,
+            taken_ports: from.taken_ports.map(ports_in).transpose()?,
         })
     }
+}
+
+fn ports_out(ports: &[(Protocol, u16)]) -> v1::NodePorts {
+    let port = |(protocol, port): &(Protocol, u16)| v1::NodePort {
+        protocol: v1::Protocol::from(*protocol).into(),
+        port: (*port).into(),
+    };
+    v1::NodePorts {
+        ports: ports.iter().map(port).collect(),
+    }
+}
+
+fn ports_in(from: v1::NodePorts) -> Result<Vec<(Protocol, u16)>, WireError> {
+    let port = |from: v1::NodePort| {
+        let protocol = enumeration::<v1::Protocol, _>(from.protocol, "protocol")?;
+        Ok((protocol, network_port(from.port, "port")?))
+    };
+    let ports = from
+        .ports
+        .into_iter()
+        .map(port)
+        .collect::<Result<_, WireError>>();
+    ports.map_err(|error| error.within("taken_ports"))
 }
 
 impl From<&[Digest]> for v1::ImageDigests {
