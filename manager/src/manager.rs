@@ -185,6 +185,11 @@ impl Manager {
         routes.add_service(Forward::new(ca, self.standing.clone(), self.peers.clone()))
     }
 
+    /// A service of this node's worker, for nodes of the cluster alone.
+    pub fn for_nodes<S>(&self, service: S) -> Admit<S> {
+        Admit::new(service, self.ring.clone(), Admitted::Nodes)
+    }
+
     /// What users find on this node's socket.
     pub fn user_door(&self) -> Forward<ControlServer<Control>> {
         let control = ControlServer::new(self.control.clone());

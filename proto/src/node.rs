@@ -31,6 +31,16 @@ pub struct Node {
     pub manager: Option<ManagerStatus>,
 }
 
+impl Node {
+    /// Where its door for other nodes is, as far as it is known: a manager's is where it joined with, a
+    /// worker's is what it said when its session opened.
+    pub fn door(&self) -> Option<SocketAddr> {
+        let said = |port| SocketAddr::new(self.address, port);
+        let manager = self.manager.as_ref().map(|manager| manager.address);
+        manager.or_else(|| self.description.door.map(said))
+    }
+}
+
 /// What the user wants of a node.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct NodeSpec {
@@ -88,6 +98,8 @@ pub struct NodeDescription {
     pub labels: BTreeMap<String, String>,
     /// Address ranges its routes use: no pool may overlap them.
     pub routes: Vec<ipnet::Ipv4Net>,
+    /// Port of its door for other nodes, where it said so.
+    pub door: Option<u16>,
 }
 
 /// Whether a node is there.

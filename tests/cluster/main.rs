@@ -6,7 +6,10 @@
     reason = "a test ends where an expectation is broken"
 )]
 
+mod archive;
 mod bad_input;
+mod images;
+mod membership;
 mod one_node;
 mod overlay;
 mod published;

@@ -284,6 +284,7 @@ fn merged(known: Local, found: &Found) -> Local {
         since: found.since,
         stopped: known.stopped,
         killed: known.killed && !matches!(found.stage, FoundStage::Running { .. }),
+        lacking: None,
     }
 }
 

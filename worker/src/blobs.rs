@@ -8,14 +8,16 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::{self, StreamExt};
+use skep_proto::channel;
 use skep_proto::image::Digest;
 use skep_proto::wire::{self, v1};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use crate::dial::Dial;
 use crate::exec::image::{BlobStream, Source, Store};
+use crate::holders::Holders;
 
 /// Bytes of one chunk.
 const CHUNK: usize = 256 << 10;
@@ -28,7 +30,8 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// Between two chunks of a blob.
 const SILENCE: Duration = Duration::from_secs(20);
 
-/// Gives the store's blobs to other nodes.
+/// Gives the store's blobs to other nodes: a certificate of the cluster is enough, since a worker does not
+/// know who is still of it.
 #[derive(Clone, Debug)]
 pub struct BlobServer {
     store: Store,
@@ -49,6 +52,7 @@ impl v1::blobs_server::Blobs for BlobServer {
         &self,
         request: Request<v1::FetchRequest>,
     ) -> Result<Response<Self::FetchStream>, Status> {
+        channel::caller(&request)?;
         let request = request.into_inner();
         let digest = asked(&request.digest)?;
         if !self.store.has_blob(&digest) {
@@ -70,6 +74,7 @@ impl v1::blobs_server::Blobs for BlobServer {
         &self,
         request: Request<v1::HeldRequest>,
     ) -> Result<Response<v1::HeldAnswer>, Status> {
+        channel::caller(&request)?;
         let digests = request.into_inner().digests;
         if digests.len() > MAX_ASKED {
             return Err(Status::invalid_argument("more than 1000 digests at once"));
@@ -127,7 +132,9 @@ fn give(
 #[derive(Clone)]
 pub struct Peers {
     dial: Dial,
-    /// Who may hold images, in the order they are asked.
+    /// The leader, while a session with it stands: it knows who holds what.
+    leader: watch::Receiver<Option<SocketAddr>>,
+    /// Who is asked while it is not there.
     addresses: Arc<Mutex<Vec<SocketAddr>>>,
 }
 
@@ -142,15 +149,16 @@ impl std::fmt::Debug for Peers {
 type Client = v1::blobs_client::BlobsClient<tonic::transport::Channel>;
 
 impl Peers {
-    /// Nobody yet.
-    pub fn new(dial: Dial) -> Self {
+    /// Nobody yet, save those that the leader names.
+    pub fn new(dial: Dial, leader: watch::Receiver<Option<SocketAddr>>) -> Self {
         Self {
             dial,
+            leader,
             addresses: Arc::default(),
         }
     }
 
-    /// Says who may hold images.
+    /// Says who is asked while there is no leader.
     pub fn set(&self, addresses: Vec<SocketAddr>) {
         *self
             .addresses
@@ -165,10 +173,31 @@ impl Peers {
             .clone()
     }
 
+    /// Who holds an image, and what to say if none of them gives it. All nodes that miss it would ask the
+    /// same one first, so where to begin is drawn.
+    async fn holders(&self, image: Digest) -> (Vec<SocketAddr>, String) {
+        let leader = *self.leader.borrow();
+        let said = match leader {
+            Some(leader) => Holders::ask(&self.dial, leader, image).await,
+            None => None,
+        };
+        let Some(said) = said else {
+            let reason = "no leader says who holds it, and no other node is known";
+            return (self.addresses(), reason.to_owned());
+        };
+        let (mut doors, reason) = (said.doors.clone(), said.reason());
+        if !doors.is_empty() {
+            let first = rand::random_range(0..doors.len());
+            doors.rotate_left(first);
+        }
+        (doors, reason)
+    }
+
     /// The first who has it.
-    async fn ask(&self, digest: Digest, offset: u64) -> io::Result<BlobStream> {
-        let mut last = io::Error::new(io::ErrorKind::NotFound, "no other node is known");
-        for address in self.addresses() {
+    async fn ask(&self, image: Digest, digest: Digest, offset: u64) -> io::Result<BlobStream> {
+        let (addresses, reason) = self.holders(image).await;
+        let mut last = io::Error::new(io::ErrorKind::NotFound, reason);
+        for address in addresses {
             let asked = tokio::time::timeout(PATIENCE, self.ask_one(address, digest, offset));
             last = match asked.await {
                 Ok(Ok(stream)) => return Ok(stream),
@@ -214,8 +243,13 @@ fn status_error(status: Status) -> io::Error {
 }
 
 impl Source for Peers {
-    fn blob(&self, digest: Digest, offset: u64) -> BoxFuture<'_, io::Result<BlobStream>> {
-        self.ask(digest, offset).boxed()
+    fn blob(
+        &self,
+        image: Digest,
+        digest: Digest,
+        offset: u64,
+    ) -> BoxFuture<'_, io::Result<BlobStream>> {
+        self.ask(image, digest, offset).boxed()
     }
 }
 

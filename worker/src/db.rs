@@ -138,6 +138,7 @@ impl TaskRecord {
             // The grace begins anew: nobody knows how long the daemon was away.
             stopped: self.stopped.then_some(now),
             killed: self.killed,
+            lacking: None,
         }
     }
 }

@@ -8,6 +8,7 @@ pub mod blobs;
 pub mod db;
 pub mod dial;
 pub mod exec;
+mod holders;
 pub mod identity;
 pub mod report;
 pub mod resources;

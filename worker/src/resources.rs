@@ -33,6 +33,7 @@ pub fn describe(labels: &BTreeMap<String, String>) -> NodeDescription {
         engine: env!("CARGO_PKG_VERSION").to_owned(),
         labels,
         routes: routes(&read("/proc/net/route")),
+        door: None,
     }
 }
 

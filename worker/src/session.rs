@@ -11,7 +11,7 @@ use std::time::Duration;
 use skep_netd::Kernel;
 use skep_proto::assignment::Assignment;
 use skep_proto::difference::Difference;
-use skep_proto::node::Role;
+use skep_proto::node::{NodeDescription, Role};
 use skep_proto::wire::{WireError, v1};
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
@@ -68,6 +68,8 @@ pub(crate) struct Session<E, K> {
     pub(crate) dial: Dial,
     pub(crate) peers: Peers,
     pub(crate) labels: BTreeMap<String, String>,
+    /// Port of this node's door for other nodes.
+    pub(crate) door: u16,
     pub(crate) managers: Vec<SocketAddr>,
     /// Turns true when the daemon stops in order to start again.
     pub(crate) stopping: watch::Receiver<bool>,
@@ -157,9 +159,13 @@ impl<E: Exec, K: Kernel> Session<E, K> {
             .max_encoding_message_size(MAX_MESSAGE);
         let (sender, receiver) = mpsc::channel(QUEUE);
         let images = self.exec.images();
+        let description = NodeDescription {
+            door: Some(self.door),
+            ..resources::describe(&self.labels)
+        };
         let hello = v1::Hello {
             version: VERSION,
-            description: Some((&resources::describe(&self.labels)).into()),
+            description: Some((&description).into()),
             held: self.agent.held().await.map(Into::into),
             images: Some(images.as_slice().into()),
         };

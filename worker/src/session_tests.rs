@@ -47,6 +47,20 @@ impl v1::dispatch_server::Dispatch for Service {
             .unwrap();
         Ok(Response::new(ReceiverStream::new(receiver)))
     }
+
+    async fn holders(
+        &self,
+        _: Request<v1::HoldersRequest>,
+    ) -> Result<Response<v1::HoldersAnswer>, Status> {
+        Ok(Response::new(v1::HoldersAnswer::default()))
+    }
+
+    async fn name_image(
+        &self,
+        _: Request<v1::NameImageRequest>,
+    ) -> Result<Response<v1::NameImageAnswer>, Status> {
+        Ok(Response::new(v1::NameImageAnswer {}))
+    }
 }
 
 impl Manager {
@@ -170,9 +184,10 @@ fn start(node: &Node, managers: &[SocketAddr]) -> watch::Sender<bool> {
         exec: Arc::clone(&node.exec),
         outbox: Arc::clone(&node.outbox),
         db: node.db.clone().unwrap(),
-        peers: Peers::new(Arc::clone(&dial)),
+        peers: Peers::new(Arc::clone(&dial), watch::channel(None).1),
         dial,
         labels: BTreeMap::new(),
+        door: 2377,
         managers: managers.to_vec(),
         stopping,
         connected: watch::channel(None).0,

@@ -34,6 +34,39 @@ pub struct Local {
     pub stopped: Option<Moment>,
     /// SIGKILL was sent.
     pub killed: bool,
+    /// Its image could not be had yet.
+    pub lacking: Option<Lacking>,
+}
+
+/// An image that could not be had yet, though it may be later.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Lacking {
+    /// For a person.
+    pub reason: String,
+    /// When it was first tried in vain.
+    pub since: Moment,
+    /// When it is tried again.
+    pub again: Moment,
+}
+
+/// The first wait for an image that nobody gives; it grows with the time it has been lacking.
+const FIRST_WAIT: Duration = Duration::from_millis(500);
+/// The longest.
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
+/// Then the task is rejected, and its restart policy says whether another node tries.
+const GIVEN_UP: Duration = Duration::from_secs(600);
+
+impl Lacking {
+    /// After another attempt in vain; `None` when it is to be given up.
+    pub fn again(before: Option<&Self>, reason: String, now: Moment) -> Option<Self> {
+        let since = before.map_or(now, |before| before.since);
+        let lacked = now.0.saturating_sub(since.0);
+        (lacked < GIVEN_UP).then(|| Self {
+            reason,
+            since,
+            again: now.after(lacked.clamp(FIRST_WAIT, LONGEST_WAIT)),
+        })
+    }
 }
 
 /// How far a task has come on this node.
@@ -129,7 +162,7 @@ pub fn step(task: Option<&AssignedTask>, local: &Local, now: Moment) -> Step {
     let action = if task.desired > TaskState::Running {
         stop(task, local, now)
     } else {
-        go(task, local)
+        go(task, local, now)
     };
     Step {
         action,
@@ -138,9 +171,12 @@ pub fn step(task: Option<&AssignedTask>, local: &Local, now: Moment) -> Step {
 }
 
 /// On the way up: one rung at a time, and no further than desired.
-fn go(task: &AssignedTask, local: &Local) -> Action {
+fn go(task: &AssignedTask, local: &Local, now: Moment) -> Action {
     match local.stage {
-        Stage::Absent => Action::FetchImage,
+        Stage::Absent => match &local.lacking {
+            Some(lacking) if now < lacking.again => Action::Wait(lacking.again),
+            _ => Action::FetchImage,
+        },
         Stage::Fetched => Action::Attach,
         Stage::Attached => Action::Create,
         Stage::Created if task.desired >= TaskState::Running => Action::Start,
@@ -192,7 +228,10 @@ fn status(local: &Local, next: Action) -> TaskStatus {
     };
     match &local.stage {
         Stage::Absent if next == Action::Cancel => of(TaskState::Accepted, "stopping"),
-        Stage::Absent => of(TaskState::Preparing, "fetching the image"),
+        Stage::Absent => match &local.lacking {
+            Some(lacking) => of(TaskState::Preparing, &lacking.reason),
+            None => of(TaskState::Preparing, "fetching the image"),
+        },
         Stage::Fetched => of(TaskState::Preparing, "attaching networks"),
         Stage::Attached => of(TaskState::Preparing, "making the container"),
         Stage::Created if next == Action::Start => of(TaskState::Starting, "starting"),

@@ -10,7 +10,7 @@ use skep_proto::spec::{ContainerSpec, RestartPolicy, TaskSpec};
 use skep_proto::task::{Slot, TaskState};
 use skep_proto::time::WallTime;
 
-use super::{Action, Cause, Ending, Local, Moment, Stage, step};
+use super::{Action, Cause, Ending, Lacking, Local, Moment, Stage, step};
 
 fn task(desired: TaskState, drained: bool) -> AssignedTask {
     AssignedTask {
@@ -49,6 +49,7 @@ fn local(stage: Stage) -> Local {
         since: WallTime::from_unix_millis(7),
         stopped: None,
         killed: false,
+        lacking: None,
     }
 }
 
@@ -197,4 +198,36 @@ fn a_status_stays_equal_while_nothing_changes() {
     let (run, here) = (task(TaskState::Running, false), local(Stage::Created));
     let later = step(Some(&run), &here, Moment(Duration::from_secs(5)));
     assert_eq!(step(Some(&run), &here, Moment::default()), later);
+}
+
+#[test]
+fn an_image_that_is_lacking_is_waited_for_and_the_reason_is_told() {
+    let now = Moment(Duration::from_secs(100));
+    let run = task(TaskState::Running, false);
+    let reason = "it is held only by node-3, which is down";
+    let mut waiting = local(Stage::Absent);
+    waiting.lacking = Lacking::again(None, reason.to_owned(), now);
+    let wait = step(Some(&run), &waiting, now);
+    assert!(matches!(wait.action, Action::Wait(until) if until > now));
+    let status = wait.status.unwrap();
+    assert_eq!(status.state, TaskState::Preparing);
+    assert_eq!(status.message, reason);
+    let later = now.after(Duration::from_secs(1));
+    assert_eq!(step(Some(&run), &waiting, later).action, Action::FetchImage);
+    let stop = task(TaskState::Shutdown, false);
+    check(&stop, &waiting, Action::Cancel, TaskState::Accepted);
+}
+
+#[test]
+fn waiting_for_an_image_slows_down_and_ends() {
+    let mut now = Moment(Duration::from_secs(100));
+    let mut lacking = None;
+    let mut attempts = 0;
+    while let Some(next) = Lacking::again(lacking.as_ref(), String::new(), now) {
+        let pause = next.again.0.saturating_sub(now.0);
+        assert!(pause >= Duration::from_millis(500) && pause <= Duration::from_secs(5));
+        (now, lacking) = (next.again, Some(next));
+        attempts += 1;
+    }
+    assert!((100..200).contains(&attempts), "{attempts}");
 }

@@ -16,9 +16,9 @@ use skep_proto::time::WallTime;
 use tokio::sync::watch;
 
 use crate::db::Db;
-use crate::exec::{Exec, Exit};
+use crate::exec::{Exec, ExecError, Exit};
 use crate::report::{Outbox, with_causes};
-use crate::step::{Action, Cause, Ending, Local, Moment, Stage, step};
+use crate::step::{Action, Cause, Ending, Lacking, Local, Moment, Stage, step};
 
 /// Between two attempts at something that did not work and must.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -141,11 +141,24 @@ impl<E: Exec, K: Kernel> Driver<E, K> {
         match fetched {
             Some(Ok(())) => {
                 self.tools.outbox.images(self.tools.exec.images());
+                self.local.lacking = None;
                 self.reached(Stage::Fetched);
             }
+            Some(Err(error)) if error.passes() => self.lacks(&error).await,
             Some(Err(error)) => self.could_not_begin(&error).await,
             None => self.end(Cause::Cancelled, String::new()).await,
         }
+    }
+
+    /// The image may come yet, such as when the node that holds it returns.
+    async fn lacks(&mut self, error: &ExecError) {
+        let now = self.tools.clock.now();
+        let again = Lacking::again(self.local.lacking.as_ref(), error.to_string(), now);
+        if again.is_none() {
+            return self.could_not_begin(error).await;
+        }
+        tracing::debug!(task.id = %self.id, error = %error, "the image is waited for");
+        self.local.lacking = again;
     }
 
     async fn attach(&mut self, order: &Order) {

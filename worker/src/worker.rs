@@ -7,7 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use skep_netd::{LinuxKernel, NetError, Netd};
-use skep_proto::ids::NodeId;
+use skep_proto::ids::{NodeId, RequestId};
+use skep_proto::image::Image;
+use skep_proto::node::Role;
+use skep_proto::wire::{WireId, v1};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -43,6 +46,8 @@ pub struct Config {
     pub labels: BTreeMap<String, String>,
     /// Managers to try besides those that are remembered.
     pub managers: Vec<SocketAddr>,
+    /// Port at which other nodes find this one's door.
+    pub door: u16,
     /// How to reach other nodes.
     pub dial: Dial,
 }
@@ -99,6 +104,7 @@ pub struct Worker {
     connected: watch::Receiver<Option<SocketAddr>>,
     session: JoinHandle<()>,
     data_root: PathBuf,
+    dial: Dial,
 }
 
 impl Worker {
@@ -108,7 +114,8 @@ impl Worker {
     /// # Errors
     /// When something on this machine is not as it must be; then nothing was changed.
     pub async fn start(config: Config, store: Store) -> Result<Self, WorkerError> {
-        let peers = Peers::new(Arc::clone(&config.dial));
+        let (connected, seen) = watch::channel(None);
+        let peers = Peers::new(Arc::clone(&config.dial), seen.clone());
         let db = {
             let root = config.data_root.clone();
             off_runtime(move || Ok(Db::open(&root)?)).await?
@@ -139,7 +146,7 @@ impl Worker {
                 .collect::<Vec<_>>(),
         );
         let (stopping, stop) = watch::channel(false);
-        let (connected, seen) = watch::channel(None);
+        let dial = Arc::clone(&config.dial);
         let session = Session {
             agent: Arc::clone(&agent),
             exec,
@@ -148,6 +155,7 @@ impl Worker {
             dial: config.dial,
             peers,
             labels: config.labels,
+            door: config.door,
             managers,
             stopping: stop,
             connected,
@@ -161,6 +169,7 @@ impl Worker {
             connected: seen,
             session: tokio::spawn(session.run()),
             data_root: config.data_root,
+            dial,
         })
     }
 
@@ -182,6 +191,28 @@ impl Worker {
         let images = self.store.images();
         self.outbox
             .images(images.iter().map(|image| image.digest).collect());
+    }
+
+    /// Makes the name of an image known in the cluster that this node holds.
+    ///
+    /// # Errors
+    /// `Unavailable` while there is no leader: then it may be repeated, with the same request.
+    pub async fn name_image(
+        &self,
+        request: RequestId,
+        image: &Image,
+    ) -> Result<tonic::Response<()>, tonic::Status> {
+        let unreachable = |error| tonic::Status::unavailable(format!("no manager: {error}"));
+        let leader = *self.connected.borrow();
+        let leader = leader.ok_or_else(|| unreachable("this node has no session".to_owned()))?;
+        let channel = (self.dial)(leader, Some(Role::Manager)).await;
+        let channel = channel.map_err(|error| unreachable(error.to_string()))?;
+        let message = v1::NameImageRequest {
+            request: request.to_bytes(),
+            image: Some(image.into()),
+        };
+        let mut client = v1::dispatch_client::DispatchClient::new(channel);
+        Ok(client.name_image(message).await?.map(|_| ()))
     }
 
     /// Gives this node's blobs to others: to be served with the node's other services.

@@ -164,10 +164,10 @@ impl Node {
         let managers = known_managers(&membership);
         let config = self.worker_config(&membership, managers.clone(), dial.clone());
         let worker = Worker::start(config, self.store.clone()).await?;
-        let routes = Routes::new(BlobsServer::new(worker.blobs()));
+        let blobs = BlobsServer::new(worker.blobs());
         let routes = match &manager {
-            Some(manager) => manager.node_door(routes),
-            None => routes,
+            Some(manager) => manager.node_door(Routes::new(manager.for_nodes(blobs))),
+            None => Routes::new(blobs),
         };
         serve::serve_nodes(listener, &identity, routes, stop.clone())?;
         if let Some(manager) = &manager {
@@ -204,6 +204,7 @@ impl Node {
             cgroup_parent: CGROUP.into(),
             labels: self.config.labels.clone(),
             managers,
+            door: membership.advertise.port(),
             dial,
         }
     }

@@ -14,6 +14,8 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::Dispatch;
+use super::holders::{Holder, HolderState, holders};
+use super::images::name_image;
 use super::session::{self, Said, Told};
 use crate::leader::Standing;
 use crate::state::State;
@@ -77,6 +79,47 @@ impl v1::dispatch_server::Dispatch for Dispatch {
         let answers = futures_util::stream::once(async move { Ok(welcome) })
             .chain(ReceiverStream::new(told).map(|told| Ok(message(told))));
         Ok(Response::new(Box::pin(answers)))
+    }
+
+    async fn holders(
+        &self,
+        request: Request<v1::HoldersRequest>,
+    ) -> Result<Response<v1::HoldersAnswer>, Status> {
+        let asking = channel::caller(&request)?.node;
+        let image = wire::digest(&request.into_inner().image, "image")
+            .map_err(|error| Status::invalid_argument(error.to_string()))?;
+        self.term()?;
+        let seen = self.live.seen(Instant::now(), 0);
+        let holders = holders(&self.ring.stale(), &seen, image, asking);
+        let holders = holders.into_iter().map(holder).collect();
+        Ok(Response::new(v1::HoldersAnswer { holders }))
+    }
+
+    async fn name_image(
+        &self,
+        request: Request<v1::NameImageRequest>,
+    ) -> Result<Response<v1::NameImageAnswer>, Status> {
+        let malformed = |error: WireError| Status::invalid_argument(error.to_string());
+        channel::caller(&request)?;
+        let message = request.into_inner();
+        let id = wire::request_id(&message.request).map_err(malformed)?;
+        let image = wire::message(message.image, "image").map_err(malformed)?;
+        self.term()?;
+        name_image(self, id, image).await?;
+        Ok(Response::new(v1::NameImageAnswer {}))
+    }
+}
+
+fn holder(holder: Holder) -> v1::Holder {
+    let state = match holder.state {
+        HolderState::Up => v1::HolderState::Up,
+        HolderState::Down => v1::HolderState::Down,
+        HolderState::Unheard => v1::HolderState::Unheard,
+    };
+    v1::Holder {
+        name: holder.name,
+        door: holder.door.map(v1::Address::from),
+        state: state.into(),
     }
 }
 

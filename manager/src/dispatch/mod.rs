@@ -5,6 +5,8 @@
 
 pub mod assign;
 mod door;
+mod holders;
+mod images;
 pub mod reports;
 mod session;
 

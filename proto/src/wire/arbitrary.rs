@@ -284,6 +284,7 @@ impl Draw {
                 engine: self.text(),
                 labels: self.map(),
                 routes: self.list(Self::subnet),
+                door: self.option(|draw| draw.0.random_range(1..=u16::MAX)),
             },
             address: self.ip(),
             status: NodeStatus {

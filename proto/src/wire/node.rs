@@ -2,7 +2,9 @@
 
 use std::net::SocketAddr;
 
-use super::field::{address, address_bytes, enumeration, id, list, message, number, optional};
+use super::field::{
+    address, address_bytes, enumeration, id, list, message, network_port, number, optional,
+};
 use super::{WireError, WireId, v1};
 use crate::ids::RaftId;
 use crate::node::{ManagerStatus, Node, NodeDescription, NodeSpec, NodeStatus};
@@ -74,6 +76,7 @@ impl From<&NodeDescription> for v1::NodeDescription {
             engine: description.engine.clone(),
             labels: description.labels.clone(),
             routes: description.routes.iter().map(|net| (*net).into()).collect(),
+            door: description.door.map(u32::from),
         }
     }
 }
@@ -90,6 +93,10 @@ impl TryFrom<v1::NodeDescription> for NodeDescription {
             engine: from.engine,
             labels: from.labels,
             routes: list(from.routes, "routes")?,
+            door: from
+                .door
+                .map(|port| network_port(port, "door"))
+                .transpose()?,
         })
     }
 }

@@ -13,7 +13,7 @@ use skep_proto::time::WallTime;
 use tokio::sync::Semaphore;
 
 use super::bundle::{Attachment, ContainerPlan, Network, Resources, RootSource, User};
-use super::image::{ImageConfig, Rootfs, Source, Store};
+use super::image::{ImageConfig, ImageError, Rootfs, Source, Store};
 use super::runtime::{Container, Ended, Runtime, State};
 use super::{Exec, ExecError, Exit, Found, FoundStage};
 
@@ -110,7 +110,12 @@ impl<S: Source + 'static> Exec for ContainerExec<S> {
         let fetched = self.store.fetch(&self.source, digest).await;
         fetched.map(|_| ()).map_err(|error| {
             let reason = crate::report::with_causes(&error);
-            ExecError::new(format!("cannot get image {}: {reason}", image.name))
+            match error {
+                ImageError::Fetch { source, .. } => {
+                    ExecError::passing(format!("cannot get image {image}: {source}"))
+                }
+                _ => ExecError::new(format!("cannot get image {}: {reason}", image.name)),
+            }
         })
     }
 

@@ -51,9 +51,10 @@ impl Rig {
     }
 
     fn exec(&self) -> ContainerExec<Peers> {
-        let nobody = Peers::new(Arc::new(|_, _| {
-            async { Err(io::Error::other("there is no network here")) }.boxed()
-        }));
+        let (_, leader) = tokio::sync::watch::channel(None);
+        let dial: crate::Dial =
+            Arc::new(|_, _| async { Err(io::Error::other("there is no network here")) }.boxed());
+        let nobody = Peers::new(dial, leader);
         let store = Store::open(&self.directory.path().join("images")).unwrap();
         let files = self.directory.path().join("files");
         ContainerExec::open(store, nobody, self.runtime(), files).unwrap()

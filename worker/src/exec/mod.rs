@@ -22,18 +22,37 @@ use skep_proto::time::WallTime;
 
 /// Why something could not be done to a container, for a person.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct ExecError(String);
+#[error("{words}")]
+pub struct ExecError {
+    words: String,
+    passing: bool,
+}
 
 impl ExecError {
     /// With these words.
     pub fn new(words: impl Into<String>) -> Self {
-        Self(words.into())
+        Self {
+            words: words.into(),
+            passing: false,
+        }
+    }
+
+    /// With these words, for what may go well later without anybody doing anything here.
+    pub fn passing(words: impl Into<String>) -> Self {
+        Self {
+            words: words.into(),
+            passing: true,
+        }
+    }
+
+    /// Whether it may go well later.
+    pub fn passes(&self) -> bool {
+        self.passing
     }
 
     /// From an error and all that caused it.
     pub fn from_chain(error: &dyn std::error::Error) -> Self {
-        Self(crate::report::with_causes(error))
+        Self::new(crate::report::with_causes(error))
     }
 }
 

@@ -7,6 +7,7 @@ use skep_proto::image::Image;
 use skep_proto::wire::WireId;
 use skep_proto::wire::v1;
 use skep_proto::wire::v1::control_client::ControlClient;
+use skep_worker::Worker;
 use skep_worker::exec::image::{ImageConfig, Loaded, Store};
 
 use super::{Node, Phase};
@@ -64,6 +65,9 @@ impl Node {
     async fn publish(&self, images: &[Image]) -> anyhow::Result<()> {
         if let Phase::Active(active) = &*self.phase.lock().await {
             active.worker.images_changed();
+            if active.manager.is_none() {
+                return publish_from_worker(&active.worker, images).await;
+            }
         }
         let door = self.user_door().await.map_err(anyhow::Error::msg)?;
         let control = ControlClient::new(door);
@@ -91,6 +95,14 @@ impl Node {
         };
         held.into_iter().map(image).collect()
     }
+}
+
+async fn publish_from_worker(worker: &Worker, images: &[Image]) -> anyhow::Result<()> {
+    for image in images {
+        let request = RequestId::new(rand::random());
+        crate::commands::client::persist(|| worker.name_image(request, image)).await?;
+    }
+    Ok(())
 }
 
 /// An image for each of its names.

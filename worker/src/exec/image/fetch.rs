@@ -30,8 +30,14 @@ pub type BlobStream = BoxStream<'static, io::Result<Bytes>>;
 
 /// Where blobs come from: another node, or a registry.
 pub trait Source: Send + Sync {
-    /// The bytes of a blob from `offset` on. What comes is checked, so it may be wrong or end too early.
-    fn blob(&self, digest: Digest, offset: u64) -> BoxFuture<'_, io::Result<BlobStream>>;
+    /// The bytes of a blob of `image` from `offset` on. What comes is checked, so it may be wrong or end too
+    /// early.
+    fn blob(
+        &self,
+        image: Digest,
+        digest: Digest,
+        offset: u64,
+    ) -> BoxFuture<'_, io::Result<BlobStream>>;
 }
 
 /// One asynchronous lock for each digest that somebody is busy with.
@@ -63,8 +69,10 @@ impl Store {
         if let Some(held) = self.image(&image) {
             return Ok(held);
         }
-        let manifest = Manifest::read(&self.fetch_document(source, image).await?)?;
-        let config = self.fetch_document(source, manifest.config.digest).await?;
+        let manifest = Manifest::read(&self.fetch_document(source, image, image).await?)?;
+        let config = self
+            .fetch_document(source, image, manifest.config.digest)
+            .await?;
         let layers = manifest.with_config(&Document::read(&config)?)?;
         // Two layers of one image may be the same.
         let mut once: Vec<LayerPart> = Vec::new();
@@ -75,7 +83,7 @@ impl Store {
         }
         stream::iter(
             once.into_iter()
-                .map(|layer| self.fetch_layer(source, layer)),
+                .map(|layer| self.fetch_layer(source, image, layer)),
         )
         .buffer_unordered(SIDE_BY_SIDE)
         .try_collect::<()>()
@@ -87,6 +95,7 @@ impl Store {
     async fn fetch_document(
         &self,
         source: &dyn Source,
+        image: Digest,
         digest: Digest,
     ) -> Result<Vec<u8>, ImageError> {
         if self.has_blob(&digest) {
@@ -95,7 +104,7 @@ impl Store {
         }
         let mut bytes = Vec::new();
         let mut attempt = 1;
-        while let Err(error) = read_document(source, digest, &mut bytes).await {
+        while let Err(error) = read_document(source, image, digest, &mut bytes).await {
             pause(digest, attempt, error).await?;
             bytes.clear();
             attempt += 1;
@@ -109,7 +118,12 @@ impl Store {
         blocking("keep a blob", move || store.put(&bytes).map(|_| bytes)).await
     }
 
-    async fn fetch_layer(&self, source: &dyn Source, layer: LayerPart) -> Result<(), ImageError> {
+    async fn fetch_layer(
+        &self,
+        source: &dyn Source,
+        image: Digest,
+        layer: LayerPart,
+    ) -> Result<(), ImageError> {
         let alone = self.locks().take(layer.blob.digest).await;
         let (store, blob) = (self.clone(), layer.blob.digest);
         if self.has_blob(&blob) {
@@ -122,7 +136,7 @@ impl Store {
         let mut pour = Pour::start(store, layer, alone).await?;
         let mut attempt = 1;
         loop {
-            match pour_once(source, layer.blob, &mut pour).await {
+            match pour_once(source, image, layer.blob, &mut pour).await {
                 Ok(()) => return pour.finish().await,
                 Err(Broken::Here) => return pour.finish().await,
                 Err(Broken::There(error)) => pause(blob, attempt, error).await?,
@@ -140,11 +154,16 @@ enum Broken {
     Here,
 }
 
-async fn pour_once(source: &dyn Source, blob: Part, pour: &mut Pour) -> Result<(), Broken> {
+async fn pour_once(
+    source: &dyn Source,
+    image: Digest,
+    blob: Part,
+    pour: &mut Pour,
+) -> Result<(), Broken> {
     if pour.offset() == blob.size {
         return Ok(());
     }
-    let asked = source.blob(blob.digest, pour.offset()).await;
+    let asked = source.blob(image, blob.digest, pour.offset()).await;
     let mut stream = asked.map_err(Broken::There)?;
     while let Some(chunk) = stream.next().await {
         let chunk = chunk.map_err(Broken::There)?;
@@ -158,10 +177,11 @@ async fn pour_once(source: &dyn Source, blob: Part, pour: &mut Pour) -> Result<(
 
 async fn read_document(
     source: &dyn Source,
+    image: Digest,
     digest: Digest,
     bytes: &mut Vec<u8>,
 ) -> Result<(), io::Error> {
-    let mut stream = source.blob(digest, 0).await?;
+    let mut stream = source.blob(image, digest, 0).await?;
     while let Some(chunk) = stream.next().await {
         bytes.extend_from_slice(&chunk?);
         if u64::try_from(bytes.len()).is_ok_and(|length| length > MAX_DOCUMENT) {

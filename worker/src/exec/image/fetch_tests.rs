@@ -39,7 +39,12 @@ impl Peer {
 }
 
 impl Source for Peer {
-    fn blob(&self, digest: Digest, offset: u64) -> BoxFuture<'_, io::Result<BlobStream>> {
+    fn blob(
+        &self,
+        _: Digest,
+        digest: Digest,
+        offset: u64,
+    ) -> BoxFuture<'_, io::Result<BlobStream>> {
         self.asked.lock().unwrap().push((digest, offset));
         async move {
             let blob = self.blobs.get(&digest).ok_or(io::ErrorKind::NotFound)?;

@@ -1,0 +1,110 @@
+//! Archives of images, made of what every Linux has: one program with its libraries.
+
+use std::process::Command;
+
+use serde_json::json;
+use sha2::{Digest, Sha256};
+
+/// What runs in the containers.
+pub const PROGRAM: &str = "/bin/sleep";
+
+const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
+const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+
+/// A tar stream of regular files that anybody may run.
+pub fn tar(files: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut stream = Vec::new();
+    for (path, body) in files {
+        let mut header = [0_u8; 512];
+        let mut field = |at: usize, text: &str| {
+            header[at..at + text.len()].copy_from_slice(text.as_bytes());
+        };
+        field(0, path);
+        field(100, "0000755");
+        field(108, "0000000");
+        field(116, "0000000");
+        field(124, &format!("{:011o}", body.len()));
+        field(136, "00000000000");
+        field(148, "        ");
+        field(156, "0");
+        field(257, "ustar\u{0}00");
+        let sum: u32 = header.iter().map(|byte| u32::from(*byte)).sum();
+        header[148..156].copy_from_slice(format!("{sum:06o}\u{0} ").as_bytes());
+        stream.extend_from_slice(&header);
+        stream.extend_from_slice(body);
+        stream.resize(stream.len().next_multiple_of(512), 0);
+    }
+    stream.resize(stream.len() + 1024, 0);
+    stream
+}
+
+/// A root file system: [`PROGRAM`] and the libraries it is linked with, and a file that tells it from others.
+pub fn root(mark: &str) -> Vec<u8> {
+    let linked = Command::new("ldd").arg(PROGRAM).output().unwrap();
+    let linked = String::from_utf8(linked.stdout).unwrap();
+    let libraries = linked
+        .split_whitespace()
+        .filter(|word| word.starts_with('/'));
+    let mut files = vec![("etc/mark", mark.as_bytes().to_vec())];
+    for path in libraries.chain([PROGRAM]) {
+        files.push((path.trim_start_matches('/'), std::fs::read(path).unwrap()));
+    }
+    let files: Vec<_> = files.iter().map(|(path, body)| (*path, &**body)).collect();
+    tar(&files)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    let digest = Sha256::digest(bytes);
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn config(layer: &[u8]) -> Vec<u8> {
+    let config = json!({
+        "architecture": if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" },
+        "os": "linux",
+        "config": {"Cmd": [PROGRAM, "100000"]},
+        "rootfs": {"type": "layers", "diff_ids": [format!("sha256:{}", hex(layer))]},
+    });
+    config.to_string().into_bytes()
+}
+
+/// An OCI layout archive with one image of this name; the layer it brings is `brought`.
+pub fn oci_layout(name: &str, layer: &[u8], brought: &[u8]) -> Vec<u8> {
+    let config = config(layer);
+    let named = |kind: &str, bytes: &[u8]| json!({"mediaType": kind, "digest": format!("sha256:{}", hex(bytes)), "size": bytes.len()});
+    let manifest = json!({
+        "schemaVersion": 2,
+        "mediaType": MANIFEST,
+        "config": named(CONFIG, &config),
+        "layers": [named(LAYER, layer)],
+    });
+    let manifest = manifest.to_string().into_bytes();
+    let mut entry = named(MANIFEST, &manifest);
+    entry["annotations"] = json!({"org.opencontainers.image.ref.name": name});
+    let index = json!({"schemaVersion": 2, "manifests": [entry]}).to_string();
+    let path = |bytes: &[u8]| format!("blobs/sha256/{}", hex(bytes));
+    tar(&[
+        ("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#),
+        ("index.json", index.as_bytes()),
+        (&path(&manifest), &manifest),
+        (&path(&config), &config),
+        (&path(layer), brought),
+    ])
+}
+
+/// What `docker save` wrote before it knew layouts.
+pub fn docker_save(name: &str, layer: &[u8]) -> Vec<u8> {
+    let config = config(layer);
+    let config_name = format!("{}.json", hex(&config));
+    let manifest = json!([{
+        "Config": config_name,
+        "RepoTags": [name],
+        "Layers": ["layer/layer.tar"],
+    }]);
+    tar(&[
+        ("manifest.json", manifest.to_string().as_bytes()),
+        (&config_name, &config),
+        ("layer/layer.tar", layer),
+    ])
+}

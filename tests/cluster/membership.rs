@@ -1,0 +1,55 @@
+//! Nodes that leave, are removed and come back.
+
+use skep_harness::cluster::Cluster;
+
+use crate::SKEP;
+
+fn state(cluster: &Cluster, of: &str) -> Option<String> {
+    let nodes = cluster.try_list("node-1", &["node", "ls"])?;
+    let node = nodes.iter().find(|node| node["name"] == of)?;
+    node["state"].as_str().map(str::to_owned)
+}
+
+fn hello(cluster: &Cluster, on: &str, name: &str, replicas: &str) {
+    let args = ["service", "create", "--name", name, "--replicas", replicas];
+    cluster.skep(
+        on,
+        &[&args[..], &["--network", "web", "skep/hello"]].concat(),
+    );
+}
+
+/// What is left of tasks in a node: control groups, mounts, network namespaces, directories.
+fn left(cluster: &Cluster, on: &str) -> String {
+    let look = "grep -E 'overlay|/netns/' /proc/self/mountinfo | grep skep; \
+                ls -A /run/skep/netns /run/skep/exec /run/skep/files 2>/dev/null | grep -vE '^(/|$|shim|total)'; \
+                ls -A /var/lib/skep/containers 2>/dev/null; \
+                find /sys/fs/cgroup -type d -path '*skep/*' 2>/dev/null | grep -E '[0-9a-z]{20}' | grep -v lab; true";
+    cluster.run(on, &["sh", "-c", look]).out
+}
+
+#[test]
+fn a_worker_that_leaves_takes_its_tasks_away_and_can_join_again() {
+    let cluster = Cluster::up(SKEP, 1, 1);
+    cluster.skep("node-1", &["network", "create", "web"]);
+    hello(&cluster, "node-1", "web", "4");
+    assert_ne!(left(&cluster, "node-2"), "", "what is looked for is there");
+    cluster.skep("node-2", &["swarm", "leave"]);
+    let left = left(&cluster, "node-2");
+    assert_eq!(left, "", "{left}\n{}", cluster.logs());
+    cluster.until("it is down", || {
+        state(&cluster, "node-2").as_deref() == Some("down")
+    });
+    cluster.until("the other has its tasks", || {
+        let tasks = cluster.running("node-1", "web");
+        tasks.len() == 4 && tasks.iter().all(|task| task["node"] == "node-1")
+    });
+    cluster.skep("node-1", &["node", "rm", "node-2"]);
+    assert_eq!(state(&cluster, "node-2"), None);
+    cluster.join("node-2", "worker");
+    cluster.until("it is back as a new node", || {
+        state(&cluster, "node-2").as_deref() == Some("ready")
+    });
+    cluster.skep("node-1", &["service", "scale", "web=8"]);
+    let tasks = cluster.running("node-1", "web");
+    assert!(tasks.iter().any(|task| task["node"] == "node-2"));
+}
