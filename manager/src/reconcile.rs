@@ -15,7 +15,7 @@ use crate::state::{Entry, State};
 /// Longest sleep: a safety net, every reason to look again wakes by itself.
 const LONGEST: Duration = Duration::from_secs(60);
 /// Shortest sleep: a time that is past already does not make it spin.
-const SHORTEST: Duration = Duration::from_millis(1);
+const SHORTEST: Duration = Duration::from_millis(5);
 /// After a proposal that failed.
 const AGAIN: Duration = Duration::from_millis(100);
 
@@ -32,12 +32,16 @@ pub async fn run(ring: Ring, live: Live, end: CancellationToken) {
         forget_removed(&state, &live);
         let seen = live.seen(instant, looked);
         let pass = plan_within(scope, &state, &seen, (now, wall_time()), &mut ids);
+        if !pass.changes.is_empty() {
+            // What was looked at counts once it is committed: until then the next pass looks there again.
+            let whole = pass.looked.is_some();
+            if commit(&ring, pass.into_entry(now, wall_time())).await && whole {
+                scope = Scope::Marked;
+            }
+            continue;
+        }
         if let Some(index) = pass.looked {
             (scope, looked) = (Scope::Marked, index);
-        }
-        if !pass.changes.is_empty() {
-            commit(&ring, pass.into_entry(now, wall_time())).await;
-            continue;
         }
         let planned = pass.wake_at.map(|at| at.since(now));
         let deadline = live
@@ -57,17 +61,19 @@ pub async fn run(ring: Ring, live: Live, end: CancellationToken) {
     }
 }
 
-/// Proposes a plan. One that is not committed is made anew from what is there then.
-async fn commit(ring: &Ring, entry: Entry) {
+/// Proposes a plan. One that is not committed (`false`) is made anew from what is there then.
+async fn commit(ring: &Ring, entry: Entry) -> bool {
     match ring.propose(entry).await {
         Ok(outcome) => {
             for dropped in outcome.dropped {
                 tracing::debug!(reason = %dropped.reason, "a planned change no longer fitted");
             }
+            true
         }
         Err(error) => {
             tracing::debug!(%error, "a plan was not committed");
             tokio::time::sleep(AGAIN).await;
+            false
         }
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::{Stream, StreamExt};
 use skep_proto::assignment::Report;
-use skep_proto::channel::{self, Connection};
+use skep_proto::channel;
 use skep_proto::node::{Node, NodeDescription};
 use skep_proto::wire::{self, WireError, v1};
 use tokio::sync::mpsc;
@@ -40,10 +40,6 @@ impl v1::dispatch_server::Dispatch for Dispatch {
         request: Request<Streaming<v1::WorkerMessage>>,
     ) -> Result<Response<Answers>, Status> {
         let node = channel::caller(&request)?.node;
-        let remote = request
-            .extensions()
-            .get::<Connection>()
-            .map(|connection| connection.remote.ip());
         let term = self.term()?;
         let state = self
             .ring
@@ -53,7 +49,7 @@ impl v1::dispatch_server::Dispatch for Dispatch {
         state.node(node).ok_or_else(removed)?;
         let mut messages = request.into_inner();
         let description = hello(&mut messages).await?;
-        if !session::describe(self, node, description.0, remote).await {
+        if !session::describe(self, node, description.0).await {
             return Err(Status::unavailable(
                 "the node changed meanwhile; say hello again",
             ));

@@ -3,7 +3,6 @@
 //! The worker is told the whole assignment first, then differences, one unacknowledged at a time; what
 //! changes meanwhile goes into the next. It counts as up once it has acknowledged its first.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -148,24 +147,17 @@ async fn commit_reports(
 }
 
 /// Commits what a node says of itself, where it is not known yet. `false` if it could not be.
-pub async fn describe(
-    dispatch: &Dispatch,
-    node: NodeId,
-    description: NodeDescription,
-    address: Option<IpAddr>,
-) -> bool {
+pub async fn describe(dispatch: &Dispatch, node: NodeId, description: NodeDescription) -> bool {
     for _ in 0..DESCRIPTIONS {
         let Some(known) = dispatch.ring.stale().node(node).cloned() else {
             return false;
         };
-        let address = address.unwrap_or(known.address);
-        if known.description == description && known.address == address {
+        if known.description == description {
             return true;
         }
         let description = description.clone();
         let new = Node {
             description,
-            address,
             ..Node::clone(&known)
         };
         let entry = Entry {
