@@ -8,6 +8,8 @@ use skep_deploy::lab::{DaemonStatus, Lab, NodeRole, NodeStatus};
 
 /// A daemon listens some 50 ms after its start; a machine busy with a build takes longer.
 const DAEMON_WAIT: Duration = Duration::from_secs(30);
+/// A node is ready some 100 ms after it joined.
+const READY_WAIT: Duration = Duration::from_secs(30);
 /// How much of a daemon's log an error shows.
 const LOG_LINES: usize = 12;
 
@@ -57,7 +59,33 @@ pub fn form(lab: &Lab, say: impl Fn(&str)) -> anyhow::Result<()> {
         skep(lab, &node.name, &join)?;
         say(&format!("{} joined as a {role}", node.name));
     }
-    Ok(())
+    wait_until_ready(lab, &first.name, nodes.len())
+}
+
+/// What `node ls --format json` shows of a node, as far as it matters here.
+#[derive(serde::Deserialize)]
+struct Seen {
+    state: String,
+    manager: String,
+}
+
+/// Waits until every node has a session and every manager is reached: tasks are placed on all of them then.
+fn wait_until_ready(lab: &Lab, first: &str, count: usize) -> anyhow::Result<()> {
+    let end = Instant::now() + READY_WAIT;
+    loop {
+        let text = skep(lab, first, &["node", "ls", "--format", "json"])?;
+        let seen: Vec<Seen> = serde_json::from_str(&text).context("read the list of nodes")?;
+        let whole = |node: &&Seen| node.state == "ready" && node.manager != "unreachable";
+        let ready = seen.iter().filter(whole).count();
+        if ready == count {
+            return Ok(());
+        }
+        if Instant::now() > end {
+            let seconds = READY_WAIT.as_secs();
+            bail!("only {ready} of {count} nodes are ready after {seconds} s");
+        }
+        pause();
+    }
 }
 
 /// Runs `skep` in a node and gives what it printed.
