@@ -62,14 +62,28 @@ impl<K: Kernel> Netd<K> {
         attachments: &[AssignedAttachment],
         ports: &[HostPort],
     ) -> Result<(), NetError> {
-        let current = self.await_networks(attachments).await?;
+        let late = tokio::time::Instant::now() + VIEW_PATIENCE;
+        let mut current = self.await_networks(attachments, late).await?;
         let ns = task_ns(&task.to_string());
         let ready = match netns {
             Some(fd) => self.kernel.pin_namespace(&ns, fd).await,
             None => self.kernel.make_namespace(&ns).await,
         };
         ready.map_err(|source| NetError::Prepare { task, source })?;
-        let done = match self.attach_all(task, current, attachments, ports).await {
+        let attached = loop {
+            match self.attach_all(task, current, attachments, ports).await {
+                // The view it waited for was an old one, and a newer one without the network came before its
+                // turn: the one that brings the network again is on its way.
+                Err(NetError::UnknownNetwork { .. }) => {
+                    match self.await_networks(attachments, late).await {
+                        Ok(newer) => current = newer,
+                        Err(error) => break Err(error),
+                    }
+                }
+                attached => break attached,
+            }
+        };
+        let done = match attached {
             // Without the lock: others may go on meanwhile.
             Ok(record) => self.await_carriers(task, &record).await,
             Err(error) => Err(error),
@@ -86,6 +100,7 @@ impl<K: Kernel> Netd<K> {
     async fn await_networks(
         &self,
         attachments: &[AssignedAttachment],
+        late: tokio::time::Instant,
     ) -> Result<Current, NetError> {
         let missing = |current: &Current| -> Option<NetworkId> {
             let known = |id| current.view.networks.iter().any(|network| network.id == id);
@@ -100,7 +115,7 @@ impl<K: Kernel> Netd<K> {
                 .as_ref()
                 .map_or(attachments.is_empty(), |current| missing(current).is_none())
         });
-        let came = tokio::time::timeout(VIEW_PATIENCE, all).await;
+        let came = tokio::time::timeout_at(late, all).await;
         if let Ok(Ok(current)) = came {
             return Ok(current.clone().unwrap_or_default());
         }

@@ -161,6 +161,28 @@ fn a_network_in_use_is_not_removed_and_an_unused_one_is() {
 }
 
 #[test]
+fn a_network_that_comes_back_at_once_takes_its_tasks() {
+    let cluster = Cluster::up(SKEP, 1, 0);
+    cluster.skep("node-1", &["network", "create", "front"]);
+    for round in 0..12 {
+        let name = format!("web-{round}");
+        let args = [
+            "service",
+            "create",
+            "--name",
+            &name,
+            "--network",
+            "front",
+            "skep/hello",
+        ];
+        cluster.skep("node-1", &args);
+        let tasks = cluster.list("node-1", &["service", "ps", &name]);
+        assert_eq!(tasks.len(), 1, "the first attempt runs: {tasks:?}");
+        cluster.skep("node-1", &["service", "rm", &name]);
+    }
+}
+
+#[test]
 fn a_container_reaches_the_world_through_its_host() {
     let cluster = Cluster::up(SKEP, 1, 0);
     let client = web_and_client(&cluster);
