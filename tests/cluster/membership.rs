@@ -1,6 +1,6 @@
 //! Nodes that leave, are removed and come back.
 
-use skep_harness::cluster::Cluster;
+use skep_harness::cluster::{Cluster, node};
 
 use crate::SKEP;
 
@@ -52,4 +52,45 @@ fn a_worker_that_leaves_takes_its_tasks_away_and_can_join_again() {
     cluster.skep("node-1", &["service", "scale", "web=8"]);
     let tasks = cluster.running("node-1", "web");
     assert!(tasks.iter().any(|task| task["node"] == "node-2"));
+}
+
+fn leader(cluster: &Cluster, on: &str) -> Option<String> {
+    let nodes = cluster.try_list(on, &["node", "ls"])?;
+    let leader = nodes.iter().find(|node| node["manager"] == "leader")?;
+    leader["name"].as_str().map(str::to_owned)
+}
+
+#[test]
+fn managers_leave_down_to_the_last_which_is_refused() {
+    let cluster = Cluster::up(SKEP, 3, 0);
+    let first = leader(&cluster, "node-1").expect("a leader");
+    cluster.skep(&first, &["swarm", "leave"]);
+    let others: Vec<String> = (1..=3).map(node).filter(|name| *name != first).collect();
+    cluster.until("two managers go on", || {
+        let nodes = cluster.try_list(&others[0], &["node", "ls"]);
+        let there = nodes.unwrap_or_default();
+        let managers = there.iter().filter(|node| node["role"] == "manager");
+        managers.count() == 2 && leader(&cluster, &others[0]).is_some()
+    });
+    let create = ["service", "create", "--name", "web", "skep/hello"];
+    cluster.skep(&others[1], &create);
+    let follower = others
+        .iter()
+        .find(|name| leader(&cluster, name).as_ref() != Some(*name))
+        .expect("a follower");
+    cluster.skep(follower, &["swarm", "leave"]);
+    let last = others
+        .iter()
+        .find(|name| *name != follower)
+        .expect("a manager");
+    cluster.until("the service runs on the last", || {
+        cluster.running(last, "web").len() == 1
+    });
+    let refused = cluster.attempt(last, &["swarm", "leave"]);
+    assert_ne!(refused.code, 0);
+    assert!(refused.err.contains("--force"), "{}", refused.err);
+    assert_eq!(cluster.running(last, "web").len(), 1);
+    cluster.skep(last, &["swarm", "leave", "--force"]);
+    cluster.skep(last, &["swarm", "init"]);
+    assert_eq!(cluster.list(last, &["service", "ls"]).len(), 0);
 }

@@ -6,6 +6,9 @@ use anyhow::{Context, bail};
 use nix::ifaddrs::getifaddrs;
 use nix::net::if_::InterfaceFlags;
 
+/// Interfaces that skep makes are named so.
+const OWN_PREFIX: &str = "skep";
+
 /// An address of this machine and the interface that has it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Candidate {
@@ -37,7 +40,9 @@ pub fn candidates() -> anyhow::Result<Vec<Candidate>> {
             IpAddr::V4(v4) => v4.is_link_local(),
             IpAddr::V6(v6) => v6.is_unicast_link_local(),
         };
-        if !local {
+        // Our own bridges lead to containers, not to other machines.
+        let ours = interface.interface_name.starts_with(OWN_PREFIX);
+        if !local && !ours {
             found.push(Candidate {
                 interface: interface.interface_name,
                 address,

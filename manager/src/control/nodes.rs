@@ -2,14 +2,20 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use skep_proto::cluster::{Cluster, JoinSecrets};
-use skep_proto::ids::{NodeId, RequestId};
+use skep_proto::ids::{NodeId, RaftId, RequestId};
 use skep_proto::node::{Node, NodeSpec, NodeState, Role};
 use tonic::Status;
 
 use super::{Control, resolve};
 use crate::state::{Answer, Change, State};
+
+/// The other managers agree within this to go on without one.
+const DEPARTURE: Duration = Duration::from_secs(15);
+/// From one look to the next.
+const LOOK: Duration = Duration::from_millis(20);
 
 impl Control {
     /// Changes a node's labels or availability.
@@ -92,13 +98,33 @@ impl Control {
             return Ok(id);
         }
         let node = resolve::node(&state, reference)?;
-        let Some(manager) = &node.manager else {
-            return Err(Status::failed_precondition(format!(
-                "node {} is not a manager",
-                node.description.hostname
-            )));
+        self.may_go(&state, &node, force)?;
+        if node.id == self.me {
+            // Who leads next takes this one out: a leader cannot see its own departure through.
+            let handed = self.consensus.transfer_leader(None).await;
+            handed.map_err(|error| Status::unavailable(error.to_string()))?;
+            return Err(Status::unavailable("leadership was handed over; repeat"));
+        }
+        let change = Change::DeleteNode {
+            node: node.id,
+            version: node.version,
         };
-        let (left, reachable) = self.others(&state, node.id);
+        self.commit(request, Answer::Node(node.id), vec![change])
+            .await?;
+        self.until_out(node.manager.as_ref().map(|it| it.raft))
+            .await?;
+        Ok(node.id)
+    }
+
+    /// Refuses a manager's departure that would leave the cluster without a majority.
+    fn may_go(&self, state: &State, node: &Node, force: bool) -> Result<(), Status> {
+        let name = &node.description.hostname;
+        if node.manager.is_none() {
+            return Err(Status::failed_precondition(format!(
+                "node {name} is not a manager"
+            )));
+        }
+        let (left, reachable) = self.others(state, node.id);
         if left == 0 {
             return Err(Status::failed_precondition(
                 "this is the last manager: with it the cluster and all it knows are gone; if that is meant, \
@@ -107,37 +133,39 @@ impl Control {
         }
         if reachable <= left / 2 && !force {
             return Err(Status::failed_precondition(format!(
-                "without node {} only {reachable} of {left} managers could be reached, which is no majority; \
-                 bring others up first",
-                node.description.hostname
+                "without node {name} only {reachable} of {left} managers could be reached, which is no \
+                 majority; bring others up first"
             )));
         }
-        self.consensus
-            .remove(manager.raft.0)
-            .await
-            .map_err(|error| Status::unavailable(error.to_string()))?;
-        let current = self.read().await?;
-        let Some(node) = current.node(node.id) else {
-            return Ok(node.id);
-        };
-        let change = Change::DeleteNode {
-            node: node.id,
-            version: node.version,
-        };
-        self.commit(request, Answer::Node(node.id), vec![change])
-            .await?;
-        Ok(node.id)
+        Ok(())
     }
 
-    /// Managers besides `node`, and how many of them can be reached.
+    /// Waits until a manager that is gone from State has no vote any more: only then may it stop.
+    async fn until_out(&self, raft: Option<RaftId>) -> Result<(), Status> {
+        let begin = Instant::now();
+        let member = |id: RaftId| self.consensus.members().iter().any(|(it, _)| it.id == id.0);
+        while raft.is_some_and(member) {
+            if begin.elapsed() > DEPARTURE {
+                return Err(Status::deadline_exceeded(
+                    "the node is removed, but the managers have not agreed yet to go on without it; wait until \
+                     skep node ls shows the others, then use: skep swarm leave --force",
+                ));
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+        Ok(())
+    }
+
+    /// Managers besides `node`, and how many of them were heard lately.
     fn others(&self, state: &State, node: NodeId) -> (usize, usize) {
         let others = || {
-            state
-                .nodes()
-                .filter(|each| each.manager.is_some() && each.id != node)
+            let all = state.nodes();
+            all.filter(|each| each.manager.is_some() && each.id != node)
         };
-        let reachable = others().filter(|each| self.reachable(each)).count();
-        (others().count(), reachable)
+        // A new leader has not met everyone yet: who may still come in time counts.
+        let now = Instant::now();
+        let heard = |each: &&Arc<Node>| each.id == self.me || self.live.in_time(each.id, now);
+        (others().count(), others().filter(heard).count())
     }
 
     /// Whether the leader can reach a manager.

@@ -27,9 +27,25 @@ pub async fn run(ring: Ring, consensus: Consensus<State>, scope: CancellationTok
     }
 }
 
-/// Adds the managers of State that have no vote. `false` if that did not work.
+/// Takes out the members that State does not know as managers, then adds the managers that have no vote.
+/// `false` if that did not work.
 async fn settle(state: &State, consensus: &Consensus<State>) -> bool {
+    if state.cluster().is_none() {
+        // The cluster is just being made.
+        return true;
+    }
+    let managers = || state.nodes().filter_map(|node| node.manager.as_ref());
     let members = consensus.members();
+    for (gone, _) in &members {
+        if managers().any(|it| it.raft.0 == gone.id) {
+            continue;
+        }
+        if let Err(error) = consensus.remove(gone.id).await {
+            tracing::warn!(raft.id = gone.id, %error, "cannot go on without a removed manager yet");
+            return false;
+        }
+        tracing::info!(raft.id = gone.id, "a removed manager is no member any more");
+    }
     let votes = |id: u64| {
         members
             .iter()
