@@ -19,6 +19,8 @@ const CATCH_UP_BOUND: Duration = Duration::from_secs(90);
 const CATCH_UP_LAG: u64 = 64;
 /// How long a change, or a transfer of leadership, may take.
 const BOUND: Duration = Duration::from_secs(10);
+/// A learner that was let in shows among the members within this.
+const KNOWN_BOUND: Duration = Duration::from_secs(2);
 const RETRY: Duration = Duration::from_millis(10);
 /// A manager that acknowledged a heartbeat within this is there.
 const ALIVE: Duration = Duration::from_secs(1);
@@ -174,8 +176,13 @@ impl<S: Replicated> Consensus<S> {
     /// # Errors
     /// When it does not catch up, or this manager does not lead.
     pub async fn promote(&self, id: u64) -> Result<(), MembershipError> {
-        if !self.members().iter().any(|(member, _)| member.id == id) {
-            return Err(MembershipError::Unknown(id));
+        // What has just been let in shows a moment later.
+        let asked = Instant::now();
+        while !self.members().iter().any(|(member, _)| member.id == id) {
+            if asked.elapsed() > KNOWN_BOUND {
+                return Err(MembershipError::Unknown(id));
+            }
+            tokio::time::sleep(RETRY).await;
         }
         self.wait_caught_up(id).await?;
         self.check_quorum(|voters| voters.insert(id))?;
