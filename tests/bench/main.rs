@@ -1,0 +1,95 @@
+//! The figures that skep promises, each beside the floor of doing the same work. It prints and asserts
+//! nothing: a figure that is missed is a line in a table, never a failed test.
+//!
+//! The nodes of its labs run this program too: started with a word that is no figure, it is `skep`.
+
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a benchmark is there to print"
+)]
+
+mod cluster;
+mod floor;
+mod loss;
+mod proposals;
+mod report;
+mod start;
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+
+use report::Line;
+
+/// What can be asked for; without a word, all of it.
+const FIGURES: [&str; 6] = ["start", "rate", "memory", "leader", "worker", "proposals"];
+/// How long a daemon is left alone before its memory is read.
+const IDLE: Duration = Duration::from_secs(10);
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    match words.split_first() {
+        Some((word, rest)) if word == floor::WORD => return ended(floor::main(rest)),
+        Some((word, _)) if !FIGURES.contains(&word.as_str()) => return skep_cli::run(),
+        _ => {}
+    }
+    ended(run(&words))
+}
+
+fn ended(result: anyhow::Result<()>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("Error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(words: &[String]) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?;
+    let asked = |figure: &str| words.is_empty() || words.iter().any(|word| word == figure);
+    let began = Instant::now();
+    let mut lines: Vec<Line> = Vec::new();
+    runtime.block_on(async {
+        if asked("proposals") {
+            lines.extend(proposals::measure().await.context("proposals")?);
+        }
+        if asked("start") || asked("rate") || asked("memory") {
+            lines.extend(one_node(&asked).await?);
+        }
+        if asked("leader") {
+            lines.extend(loss::leader().await.context("leader killed")?);
+        }
+        if asked("worker") {
+            lines.extend(loss::worker().await.context("worker killed")?);
+        }
+        anyhow::Ok(())
+    })?;
+    println!("\n{}", report::table(&lines));
+    println!("\ntook {:.0} s", began.elapsed().as_secs_f64());
+    Ok(())
+}
+
+/// Figures of a cluster of one.
+async fn one_node(asked: &impl Fn(&str) -> bool) -> anyhow::Result<Vec<Line>> {
+    let cluster = cluster::up(1, 0)?;
+    let mut lines = Vec::new();
+    if asked("memory") {
+        // Nothing tells that a daemon has come to rest.
+        std::thread::park_timeout(IDLE);
+        lines.push(start::memory(&cluster).context("memory")?);
+    }
+    if asked("start") {
+        lines.extend(start::one(&cluster).await.context("one replica")?);
+    }
+    if asked("rate") {
+        lines.extend(start::many(&cluster).await.context("many replicas")?);
+    }
+    Ok(lines)
+}
