@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-const FILES: [&str; 9] = [
+const FILES: [&str; 10] = [
+    "spec.proto",
     "objects.proto",
     "view.proto",
     "dispatch.proto",

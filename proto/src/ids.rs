@@ -103,6 +103,14 @@ id!(
     NetworkId
 );
 id!(
+    /// A secret.
+    SecretId
+);
+id!(
+    /// A config.
+    ConfigId
+);
+id!(
     /// One command of a user: repeating it gets the first answer.
     RequestId
 );

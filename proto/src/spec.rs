@@ -1,12 +1,23 @@
 //! What a user asks for: the spec of a service. Names and defaults are Docker's.
 
+mod container;
+pub mod health;
+mod mount;
+mod update;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::constraint::Constraint;
+use crate::constraint::{Constraint, Key};
 use crate::ids::NetworkId;
-use crate::image::ImageRef;
 use crate::resources::{Limits, Resources};
+
+pub use container::{
+    ContainerSpec, Device, DnsConfig, FileUse, Privileges, PullPolicy, STOP_GRACE, Seccomp, Ulimit,
+};
+pub use health::{HealthCheck, HealthTest};
+pub use mount::{Mount, MountSource, Propagation, VolumeUse};
+pub use update::{FailureAction, UpdateConfig, UpdateOrder};
 
 /// A service as the user described it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -21,16 +32,71 @@ pub struct ServiceSpec {
     pub task: TaskSpec,
     /// Ports on which the service is reached from outside.
     pub ports: Vec<PortSpec>,
+    /// How it is found on its networks.
+    pub endpoint: EndpointMode,
+    /// How its tasks are replaced by those of a new spec.
+    pub update: UpdateConfig,
+    /// The same on the way back to the spec before.
+    pub rollback: UpdateConfig,
+    /// A node that was silent for so long has lost the service's tasks; the default is the cluster's.
+    pub lost_after: Option<Duration>,
+}
+
+impl ServiceSpec {
+    /// One replica, and the defaults.
+    pub fn new(name: impl Into<String>, task: TaskSpec) -> Self {
+        Self {
+            name: name.into(),
+            labels: BTreeMap::new(),
+            mode: Mode::Replicated { replicas: 1 },
+            task,
+            ports: Vec::new(),
+            endpoint: EndpointMode::Vip,
+            update: UpdateConfig::default(),
+            rollback: UpdateConfig::default(),
+            lost_after: None,
+        }
+    }
+}
+
+/// How a service is found on its networks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum EndpointMode {
+    /// Its name leads to one virtual address; the default.
+    Vip,
+    /// Its name leads to the addresses of its tasks.
+    Dnsrr,
 }
 
 /// How many tasks a service has.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Mode {
     /// So many, anywhere; the default is one.
     Replicated {
         /// Number of tasks that are to run.
         replicas: u32,
     },
+    /// One on each node that meets the constraints.
+    Global,
+    /// So many that end well, then no more.
+    ReplicatedJob {
+        /// Tasks that are to end well.
+        total: u32,
+        /// So many run at the same time.
+        max_concurrent: u32,
+    },
+    /// One on each node that meets the constraints, until it ends well.
+    GlobalJob,
+}
+
+impl Mode {
+    /// Number of tasks that are to run, where the user says it.
+    pub fn replicas(self) -> Option<u32> {
+        match self {
+            Self::Replicated { replicas } => Some(replicas),
+            Self::Global | Self::ReplicatedJob { .. } | Self::GlobalJob => None,
+        }
+    }
 }
 
 /// What a task runs and under which conditions: a change of it means new tasks.
@@ -48,29 +114,57 @@ pub struct TaskSpec {
     pub constraints: Vec<Constraint>,
     /// Networks it is attached to, in the order of its interfaces.
     pub networks: Vec<NetworkUse>,
+    /// Over what the tasks are spread, the outermost first.
+    pub spread: Vec<Key>,
+    /// Most tasks of the service on one node; the default is no bound.
+    pub max_per_node: Option<u32>,
+    /// What the image runs on, filled in by a manager; empty is anything.
+    pub platforms: Vec<Platform>,
+    /// Reserved of what nodes say they have, by kind.
+    pub generic: BTreeMap<String, u64>,
+    /// Where its output goes; the default is the node's.
+    pub log: Option<LogDriver>,
+    /// A number that differs makes new tasks though nothing else does.
+    pub force: u64,
 }
 
-/// A container as the user described it.
+impl TaskSpec {
+    /// The defaults.
+    pub fn new(container: ContainerSpec) -> Self {
+        Self {
+            container,
+            limits: Limits::default(),
+            reservations: Resources::default(),
+            restart: RestartPolicy::default(),
+            constraints: Vec::new(),
+            networks: Vec::new(),
+            spread: Vec::new(),
+            max_per_node: None,
+            platforms: Vec::new(),
+            generic: BTreeMap::new(),
+            log: None,
+            force: 0,
+        }
+    }
+}
+
+/// What a program is built for, in OCI's words.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Platform {
+    /// As `linux`.
+    pub os: String,
+    /// As `amd64`.
+    pub arch: String,
+}
+
+/// Where a container's output goes.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct ContainerSpec {
-    /// The image; a manager adds the digest when the service is created.
-    pub image: ImageRef,
-    /// Replaces the image's command when not empty.
-    pub args: Vec<String>,
-    /// `NAME=value`, over the image's own.
-    pub env: Vec<String>,
-    /// The user's labels on the container.
-    pub labels: BTreeMap<String, String>,
-    /// Host name inside; the default is the first 12 characters of the task's id.
-    pub hostname: Option<String>,
-    /// Sent to stop it; the default is the image's, then SIGTERM (15).
-    pub stop_signal: Option<i32>,
-    /// From the stop signal to SIGKILL; the default is 10 s.
-    pub stop_grace: Duration,
+pub struct LogDriver {
+    /// As `json-file`, `local` or `none`.
+    pub name: String,
+    /// Its options, such as `max-size`.
+    pub options: BTreeMap<String, String>,
 }
-
-/// The default of [`ContainerSpec::stop_grace`].
-pub const STOP_GRACE: Duration = Duration::from_secs(10);
 
 /// A network a task is attached to.
 #[derive(Clone, PartialEq, Eq, Debug)]

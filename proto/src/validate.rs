@@ -74,6 +74,12 @@ pub fn service(spec: &ServiceSpec) -> Result<(), Invalid> {
             ));
         }
         Mode::Replicated { .. } => {}
+        Mode::Global | Mode::ReplicatedJob { .. } | Mode::GlobalJob => {
+            return Err(invalid(
+                "--mode",
+                "this release runs replicated services only",
+            ));
+        }
     }
     task(&spec.task)?;
     ports(&spec.ports)

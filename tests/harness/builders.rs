@@ -6,16 +6,14 @@ use std::sync::Arc;
 
 use skep_proto::cluster::{Authority, Cluster, ClusterSpec, JoinSecrets};
 use skep_proto::ids::{ClusterId, NetworkId, NodeId, ServiceId};
-use skep_proto::image::ImageRef;
 use skep_proto::network::NetworkSpec;
 use skep_proto::node::{
     Availability, Node, NodeDescription, NodeSpec, NodeState, NodeStatus, Role,
 };
-use skep_proto::resources::{Limits, Resources};
+use skep_proto::resources::Resources;
 use skep_proto::service::Service;
 use skep_proto::spec::{
-    ContainerSpec, Mode, NetworkUse, PortSpec, Protocol, PublishMode, RestartPolicy, STOP_GRACE,
-    ServiceSpec, TaskSpec,
+    ContainerSpec, Mode, NetworkUse, PortSpec, Protocol, PublishMode, ServiceSpec, TaskSpec,
 };
 use skep_proto::time::{ClusterTime, WallTime};
 
@@ -83,35 +81,14 @@ pub fn up_node(number: u8) -> Node {
 
 /// A task that runs the built-in image and reserves nothing.
 pub fn task_spec() -> TaskSpec {
-    TaskSpec {
-        container: ContainerSpec {
-            image: ImageRef {
-                name: skep_proto::image::BUILT_IN.into(),
-                digest: None,
-            },
-            args: Vec::new(),
-            env: Vec::new(),
-            labels: BTreeMap::new(),
-            hostname: None,
-            stop_signal: None,
-            stop_grace: STOP_GRACE,
-        },
-        limits: Limits::default(),
-        reservations: Resources::default(),
-        restart: RestartPolicy::default(),
-        constraints: Vec::new(),
-        networks: Vec::new(),
-    }
+    TaskSpec::new(ContainerSpec::new(skep_proto::image::BUILT_IN))
 }
 
 /// A service spec to be completed with `..`.
 pub fn service_spec(name: &str, replicas: u32, task: TaskSpec) -> ServiceSpec {
     ServiceSpec {
-        name: name.to_owned(),
-        labels: BTreeMap::new(),
         mode: Mode::Replicated { replicas },
-        task,
-        ports: Vec::new(),
+        ..ServiceSpec::new(name, task)
     }
 }
 

@@ -5,40 +5,15 @@
     reason = "a test ends where an expectation is broken"
 )]
 
-use std::collections::BTreeMap;
-
 use skep_harness::in_process::{Alone, User, request, until};
-use skep_proto::image::ImageRef;
-use skep_proto::resources::{Limits, Resources};
-use skep_proto::spec::{ContainerSpec, Mode, RestartPolicy, STOP_GRACE, ServiceSpec, TaskSpec};
+use skep_proto::spec::{ContainerSpec, Mode, ServiceSpec, TaskSpec};
 use skep_proto::wire::v1;
 use tonic::Code;
 
 fn service(name: &str, replicas: u32) -> ServiceSpec {
     ServiceSpec {
-        name: name.into(),
-        labels: BTreeMap::new(),
         mode: Mode::Replicated { replicas },
-        task: TaskSpec {
-            container: ContainerSpec {
-                image: ImageRef {
-                    name: "skep/hello".into(),
-                    digest: None,
-                },
-                args: Vec::new(),
-                env: Vec::new(),
-                labels: BTreeMap::new(),
-                hostname: None,
-                stop_signal: None,
-                stop_grace: STOP_GRACE,
-            },
-            limits: Limits::default(),
-            reservations: Resources::default(),
-            restart: RestartPolicy::default(),
-            constraints: Vec::new(),
-            networks: Vec::new(),
-        },
-        ports: Vec::new(),
+        ..ServiceSpec::new(name, TaskSpec::new(ContainerSpec::new("skep/hello")))
     }
 }
 

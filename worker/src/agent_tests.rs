@@ -8,8 +8,7 @@ use skep_netd::FakeKernel;
 use skep_proto::assignment::AssignedTask;
 use skep_proto::ids::ServiceId;
 use skep_proto::image::{Digest, ImageRef};
-use skep_proto::resources::{Limits, Resources};
-use skep_proto::spec::{ContainerSpec, RestartPolicy, TaskSpec};
+use skep_proto::spec::{ContainerSpec, TaskSpec};
 use skep_proto::task::{Slot, TaskState, TaskStatus};
 use skep_proto::time::WallTime;
 
@@ -250,31 +249,13 @@ pub(crate) fn assignment(index: u64, tasks: Vec<AssignedTask>) -> Assignment {
 pub(crate) const TASK: TaskId = TaskId::new(7);
 
 pub(crate) fn task(desired: TaskState) -> AssignedTask {
-    let container = ContainerSpec {
-        image: ImageRef {
-            name: "app:latest".to_owned(),
-            digest: None,
-        },
-        args: Vec::new(),
-        env: Vec::new(),
-        labels: BTreeMap::new(),
-        hostname: None,
-        stop_signal: None,
-        stop_grace: Duration::from_secs(10),
-    };
+    let container = ContainerSpec::new("app:latest");
     AssignedTask {
         id: TASK,
         service: ServiceId::new(3),
         service_name: "web".to_owned(),
         slot: Slot::Replica(1),
-        spec: Arc::new(TaskSpec {
-            container,
-            limits: Limits::default(),
-            reservations: Resources::default(),
-            restart: RestartPolicy::default(),
-            constraints: Vec::new(),
-            networks: Vec::new(),
-        }),
+        spec: Arc::new(TaskSpec::new(container)),
         desired,
         attachments: Vec::new(),
         drained: true,

@@ -1,12 +1,9 @@
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use skep_proto::assignment::AssignedTask;
 use skep_proto::ids::{ServiceId, TaskId};
-use skep_proto::image::ImageRef;
-use skep_proto::resources::{Limits, Resources};
-use skep_proto::spec::{ContainerSpec, RestartPolicy, TaskSpec};
+use skep_proto::spec::{ContainerSpec, TaskSpec};
 use skep_proto::task::{Slot, TaskState};
 use skep_proto::time::WallTime;
 
@@ -18,25 +15,10 @@ fn task(desired: TaskState, drained: bool) -> AssignedTask {
         service: ServiceId::new(1),
         service_name: "web".into(),
         slot: Slot::Replica(1),
-        spec: Arc::new(TaskSpec {
-            container: ContainerSpec {
-                image: ImageRef {
-                    name: "skep/hello:latest".into(),
-                    digest: None,
-                },
-                args: Vec::new(),
-                env: Vec::new(),
-                labels: BTreeMap::new(),
-                hostname: None,
-                stop_signal: Some(3),
-                stop_grace: Duration::from_secs(10),
-            },
-            limits: Limits::default(),
-            reservations: Resources::default(),
-            restart: RestartPolicy::default(),
-            constraints: Vec::new(),
-            networks: Vec::new(),
-        }),
+        spec: Arc::new(TaskSpec::new(ContainerSpec {
+            stop_signal: Some(3),
+            ..ContainerSpec::new("skep/hello:latest")
+        })),
         desired,
         attachments: Vec::new(),
         drained,

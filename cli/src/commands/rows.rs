@@ -8,7 +8,7 @@ use serde::Serialize;
 use skep_proto::network::Network;
 use skep_proto::node::{Availability, Node};
 use skep_proto::service::{PortBinding, Service};
-use skep_proto::spec::{Mode, Protocol, PublishMode, TaskSpec};
+use skep_proto::spec::{Protocol, PublishMode, TaskSpec};
 use skep_proto::task::Task;
 use skep_proto::time::WallTime;
 use skep_proto::wire::v1;
@@ -345,14 +345,13 @@ impl ServiceSheet {
         )?;
         let spec = &service.spec;
         let task = &spec.task;
-        let Mode::Replicated { replicas } = spec.mode;
         Ok(Self {
             row: ServiceRow::read(entry)?,
             version: service.version,
             revision: service.revision,
             created: time(service.created),
             updated: time(service.updated),
-            replicas,
+            replicas: spec.mode.replicas().unwrap_or_default(),
             labels: spec.labels.clone(),
             digest: task.container.image.digest.map(|digest| digest.to_string()),
             args: task.container.args.clone(),

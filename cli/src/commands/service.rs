@@ -3,7 +3,6 @@
 use std::process::ExitCode;
 
 use skep_proto::ids::{NetworkId, ServiceId};
-use skep_proto::image::ImageRef;
 use skep_proto::network::Network;
 use skep_proto::resources::{Limits, Resources};
 use skep_proto::service::Service;
@@ -71,37 +70,40 @@ async fn spec(client: &Client, args: CreateArgs) -> anyhow::Result<ServiceSpec> 
             aliases: network.aliases.clone(),
         });
     }
+    let name = args.name.clone().unwrap_or_else(made_up_name);
+    let (labels, ports) = (labels(&args.label)?, args.publish.clone());
+    let mode = Mode::Replicated {
+        replicas: args.replicas,
+    };
+    let task = TaskSpec {
+        limits: Limits {
+            nano_cpus: args.limit_cpu,
+            memory: args.limit_memory,
+            pids: args.limit_pids,
+        },
+        reservations: Resources {
+            nano_cpus: args.reserve_cpu.unwrap_or(0),
+            memory: args.reserve_memory.unwrap_or(0),
+        },
+        restart: RestartPolicy {
+            condition: match args.restart_condition {
+                ConditionArg::None => RestartCondition::None,
+                ConditionArg::OnFailure => RestartCondition::OnFailure,
+                ConditionArg::Any => RestartCondition::Any,
+            },
+            delay: args.restart_delay,
+            max_attempts: args.restart_max_attempts.filter(|most| *most > 0),
+            window: args.restart_window,
+        },
+        constraints: args.constraint.clone(),
+        networks,
+        ..TaskSpec::new(container(args)?)
+    };
     Ok(ServiceSpec {
-        name: args.name.clone().unwrap_or_else(made_up_name),
-        labels: labels(&args.label)?,
-        mode: Mode::Replicated {
-            replicas: args.replicas,
-        },
-        ports: args.publish.clone(),
-        task: TaskSpec {
-            limits: Limits {
-                nano_cpus: args.limit_cpu,
-                memory: args.limit_memory,
-                pids: args.limit_pids,
-            },
-            reservations: Resources {
-                nano_cpus: args.reserve_cpu.unwrap_or(0),
-                memory: args.reserve_memory.unwrap_or(0),
-            },
-            restart: RestartPolicy {
-                condition: match args.restart_condition {
-                    ConditionArg::None => RestartCondition::None,
-                    ConditionArg::OnFailure => RestartCondition::OnFailure,
-                    ConditionArg::Any => RestartCondition::Any,
-                },
-                delay: args.restart_delay,
-                max_attempts: args.restart_max_attempts.filter(|most| *most > 0),
-                window: args.restart_window,
-            },
-            constraints: args.constraint.clone(),
-            networks,
-            container: container(args)?,
-        },
+        labels,
+        mode,
+        ports,
+        ..ServiceSpec::new(name, task)
     })
 }
 
@@ -116,16 +118,13 @@ fn container(args: CreateArgs) -> anyhow::Result<ContainerSpec> {
             .map(|value| format!("{entry}={value}"))
     });
     Ok(ContainerSpec {
-        image: ImageRef {
-            name: args.image,
-            digest: None,
-        },
         args: args.args,
         env: env.collect(),
         labels: labels(&args.container_label)?,
         hostname: args.hostname,
         stop_signal: args.stop_signal,
         stop_grace: args.stop_grace_period,
+        ..ContainerSpec::new(args.image)
     })
 }
 

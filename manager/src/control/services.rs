@@ -6,7 +6,7 @@ use std::sync::Arc;
 use skep_proto::ids::{RequestId, ServiceId};
 use skep_proto::image::{Digest, ImageRef};
 use skep_proto::service::{PortBinding, Service};
-use skep_proto::spec::{Mode, ServiceSpec};
+use skep_proto::spec::ServiceSpec;
 use skep_proto::task::{Task, TaskState};
 use skep_proto::validate;
 use tonic::Status;
@@ -198,7 +198,7 @@ fn named_ports(spec: &ServiceSpec) -> Vec<PortBinding> {
 
 /// How many tasks run, and how many are to run.
 pub(super) fn counts(state: &State, service: &Service) -> (u32, u32) {
-    let Mode::Replicated { replicas } = service.spec.mode;
+    let replicas = service.spec.mode.replicas().unwrap_or_default();
     let running = state.tasks_of(service.id).filter(|task| runs(task)).count();
     (u32::try_from(running).unwrap_or(u32::MAX), replicas)
 }

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use skep_proto::ids::{ServiceId, TaskId};
 use skep_proto::service::Service;
-use skep_proto::spec::Mode;
 use skep_proto::task::{Slot, Task, TaskState, TaskStatus};
 use skep_proto::time::ClusterTime;
 
@@ -35,11 +34,9 @@ pub(super) fn fill_slots(draft: &mut Draft<'_>) {
 
 /// Slots the service is to have and slots it has, ascending.
 fn all_slots(draft: &Draft<'_>, service: &Service) -> Vec<Slot> {
-    let Mode::Replicated { replicas } = service.spec.mode;
-    let wanted = if service.removed.is_some() {
-        0
-    } else {
-        replicas
+    let wanted = match service.spec.mode.replicas() {
+        Some(replicas) if service.removed.is_none() => replicas,
+        _ => 0,
     };
     let mut slots: Vec<Slot> = (1..=wanted).map(Slot::Replica).collect();
     for task in draft.state.tasks_of(service.id) {
@@ -52,7 +49,7 @@ fn all_slots(draft: &Draft<'_>, service: &Service) -> Vec<Slot> {
 
 /// Whether the service is to have a task in this slot.
 pub(super) fn wanted(service: &Service, slot: Slot) -> bool {
-    let Mode::Replicated { replicas } = service.spec.mode;
+    let replicas = service.spec.mode.replicas().unwrap_or_default();
     let in_range = matches!(slot, Slot::Replica(number) if (1..=replicas).contains(&number));
     service.removed.is_none() && in_range
 }

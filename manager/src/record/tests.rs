@@ -13,7 +13,7 @@ use skep_proto::node::{
     Availability, Node, NodeDescription, NodeSpec, NodeState, NodeStatus, Role,
 };
 use skep_proto::service::Service;
-use skep_proto::spec::{ContainerSpec, Mode, RestartPolicy, STOP_GRACE, ServiceSpec, TaskSpec};
+use skep_proto::spec::{ContainerSpec, Mode, ServiceSpec, TaskSpec};
 use skep_proto::task::{Slot, Task, TaskState, TaskStatus};
 use skep_proto::time::{ClusterTime, WallTime};
 use skep_proto::wire::v1;
@@ -77,25 +77,10 @@ fn node() -> Arc<Node> {
 }
 
 fn task_spec() -> TaskSpec {
-    TaskSpec {
-        container: ContainerSpec {
-            image: skep_proto::image::ImageRef {
-                name: "web:1".into(),
-                digest: Some(Digest([1; 32])),
-            },
-            args: vec!["serve".into()],
-            env: vec![],
-            labels: [].into(),
-            hostname: None,
-            stop_signal: None,
-            stop_grace: STOP_GRACE,
-        },
-        limits: Default::default(),
-        reservations: Default::default(),
-        restart: RestartPolicy::default(),
-        constraints: vec![],
-        networks: vec![],
-    }
+    let mut container = ContainerSpec::new("web:1");
+    container.image.digest = Some(Digest([1; 32]));
+    container.args = vec!["serve".into()];
+    TaskSpec::new(container)
 }
 
 fn service() -> Arc<Service> {
@@ -105,11 +90,8 @@ fn service() -> Arc<Service> {
         created: WallTime::default(),
         updated: WallTime::default(),
         spec: Arc::new(ServiceSpec {
-            name: "web".into(),
-            labels: [].into(),
             mode: Mode::Replicated { replicas: 3 },
-            task: task_spec(),
-            ports: vec![],
+            ..ServiceSpec::new("web", task_spec())
         }),
         revision: 2,
         template: 1,

@@ -3,18 +3,14 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
-use std::time::Duration;
 
 use skep_proto::ids::{NodeId, RequestId, ServiceId, TaskId};
-use skep_proto::image::ImageRef;
 use skep_proto::node::{
     Availability, Node, NodeDescription, NodeSpec, NodeState, NodeStatus, Role,
 };
-use skep_proto::resources::{Limits, Resources};
+use skep_proto::resources::Resources;
 use skep_proto::service::Service;
-use skep_proto::spec::{
-    ContainerSpec, Mode, PortSpec, Protocol, PublishMode, RestartPolicy, ServiceSpec, TaskSpec,
-};
+use skep_proto::spec::{ContainerSpec, PortSpec, Protocol, PublishMode, ServiceSpec, TaskSpec};
 use skep_proto::task::{Slot, Task, TaskState, TaskStatus};
 use skep_proto::time::{ClusterTime, WallTime};
 
@@ -54,26 +50,11 @@ fn node(id: NodeId) -> Change {
 
 fn service(id: ServiceId, name: &str, port: Option<u16>) -> Service {
     let task = TaskSpec {
-        container: ContainerSpec {
-            image: ImageRef {
-                name: "skep/hello:latest".into(),
-                digest: None,
-            },
-            args: Vec::new(),
-            env: Vec::new(),
-            labels: BTreeMap::new(),
-            hostname: None,
-            stop_signal: None,
-            stop_grace: Duration::from_secs(10),
-        },
-        limits: Limits::default(),
         reservations: Resources {
             nano_cpus: 0,
             memory: 600 << 20,
         },
-        restart: RestartPolicy::default(),
-        constraints: Vec::new(),
-        networks: Vec::new(),
+        ..TaskSpec::new(ContainerSpec::new("skep/hello:latest"))
     };
     let ports = port.into_iter().map(|published| PortSpec {
         protocol: Protocol::Tcp,
@@ -82,11 +63,8 @@ fn service(id: ServiceId, name: &str, port: Option<u16>) -> Service {
         mode: PublishMode::Ingress,
     });
     let spec = ServiceSpec {
-        name: name.into(),
-        labels: BTreeMap::new(),
-        mode: Mode::Replicated { replicas: 1 },
-        task: task.clone(),
         ports: ports.collect(),
+        ..ServiceSpec::new(name, task.clone())
     };
     Service {
         id,

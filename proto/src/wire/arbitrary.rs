@@ -1,5 +1,8 @@
 //! Draws objects from a seed, so that round trips meet every field.
 
+#[path = "arbitrary_spec.rs"]
+mod spec;
+
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -12,19 +15,15 @@ use rand::{RngExt, SeedableRng};
 use super::WireId;
 use crate::assignment::{AssignedAttachment, AssignedTask, Assignment, Generation, Report};
 use crate::cluster::{Authority, Cluster, ClusterSpec, JoinSecrets};
-use crate::constraint::{Constraint, Key, Operator};
 use crate::ids::RaftId;
-use crate::image::{Digest, ImageRef};
+use crate::image::Digest;
 use crate::network::{Network, NetworkSpec};
 use crate::node::{
     Availability, ManagerStatus, Node, NodeDescription, NodeSpec, NodeState, NodeStatus, Role,
 };
-use crate::resources::{Limits, Resources};
+use crate::resources::Resources;
 use crate::service::{PortBinding, Service};
-use crate::spec::{
-    ContainerSpec, Mode, NetworkUse, PortSpec, Protocol, PublishMode, RestartCondition,
-    RestartPolicy, ServiceSpec, TaskSpec,
-};
+use crate::spec::{Protocol, PublishMode};
 use crate::task::{Attachment, Slot, Task, TaskState, TaskStatus};
 use crate::time::{ClusterTime, WallTime};
 use crate::view::{
@@ -123,87 +122,13 @@ impl Draw {
         }
     }
 
-    fn constraint(&mut self) -> Constraint {
-        let label = self.text();
-        let key = match self.0.random_range(0..8) {
-            0 => Key::Id,
-            1 => Key::Hostname,
-            2 => Key::Ip,
-            3 => Key::Role,
-            4 => Key::Os,
-            5 => Key::Arch,
-            6 => Key::Label(label),
-            _ => Key::EngineLabel(label),
-        };
-        Constraint {
-            key,
-            operator: self.pick(&[Operator::Equal, Operator::NotEqual]),
-            value: self.text(),
-        }
-    }
-
-    fn container(&mut self) -> ContainerSpec {
-        ContainerSpec {
-            image: ImageRef {
-                name: self.text(),
-                digest: self.option(Self::digest),
-            },
-            args: self.list(Self::text),
-            env: self.list(Self::text),
-            labels: self.map(),
-            hostname: self.option(Self::text),
-            stop_signal: self.option(|draw| draw.0.random()),
-            stop_grace: self.duration(),
-        }
-    }
-
-    fn task_spec(&mut self) -> TaskSpec {
-        TaskSpec {
-            container: self.container(),
-            limits: Limits {
-                nano_cpus: self.option(|draw| draw.0.random()),
-                memory: self.option(|draw| draw.0.random()),
-                pids: self.option(|draw| draw.0.random()),
-            },
-            reservations: self.resources(),
-            restart: RestartPolicy {
-                condition: self.pick(&[
-                    RestartCondition::None,
-                    RestartCondition::OnFailure,
-                    RestartCondition::Any,
-                ]),
-                delay: self.duration(),
-                max_attempts: self.option(|draw| draw.0.random()),
-                window: self.duration(),
-            },
-            constraints: self.list(Self::constraint),
-            networks: self.list(|draw| NetworkUse {
-                network: draw.id(),
-                aliases: draw.list(Self::text),
-            }),
-        }
-    }
-
     pub(crate) fn service(&mut self) -> Service {
         Service {
             id: self.id(),
             version: self.0.random(),
             created: self.wall(),
             updated: self.wall(),
-            spec: Arc::new(ServiceSpec {
-                name: self.text(),
-                labels: self.map(),
-                mode: Mode::Replicated {
-                    replicas: self.0.random(),
-                },
-                task: self.task_spec(),
-                ports: self.list(|draw| PortSpec {
-                    protocol: draw.protocol(),
-                    target: draw.0.random(),
-                    published: draw.option(|draw| draw.0.random()),
-                    mode: draw.publish_mode(),
-                }),
-            }),
+            spec: Arc::new(self.service_spec()),
             revision: self.0.random(),
             template: self.0.random(),
             templates: self

@@ -3,7 +3,10 @@
 use super::{WireError, v1};
 use crate::constraint::Operator;
 use crate::node::{Availability, NodeState, Role};
-use crate::spec::{Protocol, PublishMode, RestartCondition};
+use crate::spec::{
+    EndpointMode, FailureAction, Propagation, Protocol, PublishMode, PullPolicy, RestartCondition,
+    Seccomp, UpdateOrder,
+};
 use crate::task::TaskState;
 use crate::view::EndpointState;
 
@@ -44,3 +47,18 @@ enumeration!(PublishMode, PublishMode, Ingress, Host);
 enumeration!(RestartCondition, RestartCondition, None, OnFailure, Any);
 enumeration!(EndpointState, EndpointState, Starting, Live, Draining);
 enumeration!(ConstraintOperator, Operator, Equal, NotEqual);
+enumeration!(PullPolicy, PullPolicy, Missing, Always, Never);
+enumeration!(
+    Propagation,
+    Propagation,
+    Private,
+    Rprivate,
+    Shared,
+    Rshared,
+    Slave,
+    Rslave
+);
+enumeration!(Seccomp, Seccomp, Docker, Unconfined);
+enumeration!(EndpointMode, EndpointMode, Vip, Dnsrr);
+enumeration!(FailureAction, FailureAction, Pause, Continue, Rollback);
+enumeration!(UpdateOrder, UpdateOrder, StopFirst, StartFirst);

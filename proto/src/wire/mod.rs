@@ -6,6 +6,7 @@
 
 mod assignment;
 mod cluster;
+mod container;
 mod difference;
 mod enumeration;
 mod field;

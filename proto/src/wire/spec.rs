@@ -2,26 +2,28 @@
 
 use std::time::Duration;
 
-use super::field::{digest, enumeration, id, list, message, millis, number};
+use super::field::{digest, enumeration, id, list, message, millis, number, optional};
 use super::{WireError, WireId, v1};
 use crate::constraint::{Constraint, Key};
 use crate::image::{Image, ImageRef};
 use crate::resources::{Limits, Resources};
 use crate::spec::{
-    ContainerSpec, Mode, NetworkUse, PortSpec, RestartPolicy, ServiceSpec, TaskSpec,
+    EndpointMode, LogDriver, Mode, NetworkUse, Platform, PortSpec, RestartPolicy, ServiceSpec,
+    TaskSpec, UpdateConfig,
 };
 
 impl From<&ServiceSpec> for v1::ServiceSpec {
     fn from(spec: &ServiceSpec) -> Self {
-        let Mode::Replicated { replicas } = spec.mode;
         Self {
             name: spec.name.clone(),
             labels: spec.labels.clone(),
-            mode: Some(v1::service_spec::Mode::Replicated(v1::Replicated {
-                replicas,
-            })),
+            mode: Some(spec.mode.into()),
             task: Some((&spec.task).into()),
             ports: spec.ports.iter().map(Into::into).collect(),
+            endpoint: Some(v1::EndpointMode::from(spec.endpoint).into()),
+            update: Some((&spec.update).into()),
+            rollback: Some((&spec.rollback).into()),
+            lost_after_ms: spec.lost_after.map(millis),
         }
     }
 }
@@ -30,17 +32,88 @@ impl TryFrom<v1::ServiceSpec> for ServiceSpec {
     type Error = WireError;
 
     fn try_from(from: v1::ServiceSpec) -> Result<Self, WireError> {
-        let mode = match from.mode.ok_or_else(|| WireError::missing("mode"))? {
-            v1::service_spec::Mode::Replicated(v1::Replicated { replicas }) => {
-                Mode::Replicated { replicas }
-            }
-        };
+        let mode = from.mode.ok_or_else(|| WireError::missing("mode"))?;
+        let endpoint = from
+            .endpoint
+            .map(|mode| enumeration::<v1::EndpointMode, _>(mode, "endpoint"));
         Ok(Self {
             name: from.name,
             labels: from.labels,
-            mode,
+            mode: mode.into(),
             task: message(from.task, "task")?,
             ports: list(from.ports, "ports")?,
+            endpoint: endpoint.transpose()?.unwrap_or(EndpointMode::Vip),
+            update: optional(from.update, "update")?.unwrap_or_default(),
+            rollback: optional(from.rollback, "rollback")?.unwrap_or_default(),
+            lost_after: from.lost_after_ms.map(Duration::from_millis),
+        })
+    }
+}
+
+impl From<Mode> for v1::service_spec::Mode {
+    fn from(mode: Mode) -> Self {
+        match mode {
+            Mode::Replicated { replicas } => Self::Replicated(v1::Replicated { replicas }),
+            Mode::Global => Self::Global(v1::Global {}),
+            Mode::ReplicatedJob {
+                total,
+                max_concurrent,
+            } => Self::ReplicatedJob(v1::ReplicatedJob {
+                total,
+                max_concurrent,
+            }),
+            Mode::GlobalJob => Self::GlobalJob(v1::GlobalJob {}),
+        }
+    }
+}
+
+impl From<v1::service_spec::Mode> for Mode {
+    fn from(mode: v1::service_spec::Mode) -> Self {
+        use v1::service_spec::Mode as Wire;
+        match mode {
+            Wire::Replicated(v1::Replicated { replicas }) => Self::Replicated { replicas },
+            Wire::Global(v1::Global {}) => Self::Global,
+            Wire::ReplicatedJob(v1::ReplicatedJob {
+                total,
+                max_concurrent,
+            }) => Self::ReplicatedJob {
+                total,
+                max_concurrent,
+            },
+            Wire::GlobalJob(v1::GlobalJob {}) => Self::GlobalJob,
+        }
+    }
+}
+
+impl From<&UpdateConfig> for v1::UpdateConfig {
+    fn from(config: &UpdateConfig) -> Self {
+        Self {
+            parallelism: config.parallelism,
+            delay_ms: millis(config.delay),
+            failure_action: v1::FailureAction::from(config.failure_action).into(),
+            monitor_ms: millis(config.monitor),
+            max_failure_millionths: config.max_failure_millionths,
+            order: v1::UpdateOrder::from(config.order).into(),
+            progress_deadline_ms: config.progress_deadline.map(millis),
+        }
+    }
+}
+
+impl TryFrom<v1::UpdateConfig> for UpdateConfig {
+    type Error = WireError;
+
+    fn try_from(from: v1::UpdateConfig) -> Result<Self, WireError> {
+        Ok(Self {
+            parallelism: from.parallelism,
+            delay: Duration::from_millis(from.delay_ms),
+            failure_action: enumeration::<v1::FailureAction, _>(
+                from.failure_action,
+                "failure_action",
+            )?,
+            monitor: Duration::from_millis(from.monitor_ms),
+            max_failure_millionths: from.max_failure_millionths,
+            order: enumeration::<v1::UpdateOrder, _>(from.order, "order")?,
+            progress_deadline: from.progress_deadline_ms.map(Duration::from_millis),
         })
     }
 }
@@ -54,6 +127,12 @@ impl From<&TaskSpec> for v1::TaskSpec {
             restart: Some((&spec.restart).into()),
             constraints: spec.constraints.iter().map(Into::into).collect(),
             networks: spec.networks.iter().map(Into::into).collect(),
+            spread: spec.spread.iter().map(Into::into).collect(),
+            max_per_node: spec.max_per_node,
+            platforms: spec.platforms.iter().map(Into::into).collect(),
+            generic: spec.generic.clone(),
+            log: spec.log.as_ref().map(Into::into),
+            force: spec.force,
         }
     }
 }
@@ -69,37 +148,49 @@ impl TryFrom<v1::TaskSpec> for TaskSpec {
             restart: message(from.restart, "restart")?,
             constraints: list(from.constraints, "constraints")?,
             networks: list(from.networks, "networks")?,
+            spread: list(from.spread, "spread")?,
+            max_per_node: from.max_per_node,
+            platforms: from.platforms.into_iter().map(Into::into).collect(),
+            generic: from.generic,
+            log: from.log.map(Into::into),
+            force: from.force,
         })
     }
 }
 
-impl From<&ContainerSpec> for v1::ContainerSpec {
-    fn from(spec: &ContainerSpec) -> Self {
+impl From<&Platform> for v1::Platform {
+    fn from(platform: &Platform) -> Self {
         Self {
-            image: Some((&spec.image).into()),
-            args: spec.args.clone(),
-            env: spec.env.clone(),
-            labels: spec.labels.clone(),
-            hostname: spec.hostname.clone(),
-            stop_signal: spec.stop_signal,
-            stop_grace_ms: millis(spec.stop_grace),
+            os: platform.os.clone(),
+            arch: platform.arch.clone(),
         }
     }
 }
 
-impl TryFrom<v1::ContainerSpec> for ContainerSpec {
-    type Error = WireError;
+impl From<v1::Platform> for Platform {
+    fn from(from: v1::Platform) -> Self {
+        Self {
+            os: from.os,
+            arch: from.arch,
+        }
+    }
+}
 
-    fn try_from(from: v1::ContainerSpec) -> Result<Self, WireError> {
-        Ok(Self {
-            image: message(from.image, "image")?,
-            args: from.args,
-            env: from.env,
-            labels: from.labels,
-            hostname: from.hostname,
-            stop_signal: from.stop_signal,
-            stop_grace: Duration::from_millis(from.stop_grace_ms),
-        })
+impl From<&LogDriver> for v1::LogDriver {
+    fn from(driver: &LogDriver) -> Self {
+        Self {
+            name: driver.name.clone(),
+            options: driver.options.clone(),
+        }
+    }
+}
+
+impl From<v1::LogDriver> for LogDriver {
+    fn from(from: v1::LogDriver) -> Self {
+        Self {
+            name: from.name,
+            options: from.options,
+        }
     }
 }
 
@@ -216,19 +307,10 @@ impl TryFrom<v1::RestartPolicy> for RestartPolicy {
 
 impl From<&Constraint> for v1::Constraint {
     fn from(constraint: &Constraint) -> Self {
-        let (key, label) = match &constraint.key {
-            Key::Id => (v1::ConstraintKey::Id, ""),
-            Key::Hostname => (v1::ConstraintKey::Hostname, ""),
-            Key::Ip => (v1::ConstraintKey::Ip, ""),
-            Key::Role => (v1::ConstraintKey::Role, ""),
-            Key::Os => (v1::ConstraintKey::Os, ""),
-            Key::Arch => (v1::ConstraintKey::Arch, ""),
-            Key::Label(label) => (v1::ConstraintKey::Label, label.as_str()),
-            Key::EngineLabel(label) => (v1::ConstraintKey::EngineLabel, label.as_str()),
-        };
+        let (key, label) = key_out(&constraint.key);
         Self {
-            key: key.into(),
-            label: label.to_owned(),
+            key,
+            label,
             operator: v1::ConstraintOperator::from(constraint.operator).into(),
             value: constraint.value.clone(),
         }
@@ -239,28 +321,56 @@ impl TryFrom<v1::Constraint> for Constraint {
     type Error = WireError;
 
     fn try_from(from: v1::Constraint) -> Result<Self, WireError> {
-        let key = match v1::ConstraintKey::try_from(from.key) {
-            Ok(v1::ConstraintKey::Id) => Key::Id,
-            Ok(v1::ConstraintKey::Hostname) => Key::Hostname,
-            Ok(v1::ConstraintKey::Ip) => Key::Ip,
-            Ok(v1::ConstraintKey::Role) => Key::Role,
-            Ok(v1::ConstraintKey::Os) => Key::Os,
-            Ok(v1::ConstraintKey::Arch) => Key::Arch,
-            Ok(v1::ConstraintKey::Label) => Key::Label(from.label),
-            Ok(v1::ConstraintKey::EngineLabel) => Key::EngineLabel(from.label),
-            Ok(v1::ConstraintKey::Unspecified) => {
-                return Err(WireError::new("key", "has no value"));
-            }
-            Err(_) => {
-                return Err(WireError::new("key", format!("unknown value {}", from.key)));
-            }
-        };
         Ok(Self {
-            key,
+            key: key_in(from.key, from.label)?,
             operator: enumeration::<v1::ConstraintOperator, _>(from.operator, "operator")?,
             value: from.value,
         })
     }
+}
+
+impl From<&Key> for v1::Spread {
+    fn from(key: &Key) -> Self {
+        let (key, label) = key_out(key);
+        Self { key, label }
+    }
+}
+
+impl TryFrom<v1::Spread> for Key {
+    type Error = WireError;
+
+    fn try_from(from: v1::Spread) -> Result<Self, WireError> {
+        key_in(from.key, from.label)
+    }
+}
+
+fn key_out(key: &Key) -> (i32, String) {
+    let (key, label) = match key {
+        Key::Id => (v1::ConstraintKey::Id, ""),
+        Key::Hostname => (v1::ConstraintKey::Hostname, ""),
+        Key::Ip => (v1::ConstraintKey::Ip, ""),
+        Key::Role => (v1::ConstraintKey::Role, ""),
+        Key::Os => (v1::ConstraintKey::Os, ""),
+        Key::Arch => (v1::ConstraintKey::Arch, ""),
+        Key::Label(label) => (v1::ConstraintKey::Label, label.as_str()),
+        Key::EngineLabel(label) => (v1::ConstraintKey::EngineLabel, label.as_str()),
+    };
+    (key.into(), label.to_owned())
+}
+
+fn key_in(key: i32, label: String) -> Result<Key, WireError> {
+    Ok(match v1::ConstraintKey::try_from(key) {
+        Ok(v1::ConstraintKey::Id) => Key::Id,
+        Ok(v1::ConstraintKey::Hostname) => Key::Hostname,
+        Ok(v1::ConstraintKey::Ip) => Key::Ip,
+        Ok(v1::ConstraintKey::Role) => Key::Role,
+        Ok(v1::ConstraintKey::Os) => Key::Os,
+        Ok(v1::ConstraintKey::Arch) => Key::Arch,
+        Ok(v1::ConstraintKey::Label) => Key::Label(label),
+        Ok(v1::ConstraintKey::EngineLabel) => Key::EngineLabel(label),
+        Ok(v1::ConstraintKey::Unspecified) => return Err(WireError::new("key", "has no value")),
+        Err(_) => return Err(WireError::new("key", format!("unknown value {key}"))),
+    })
 }
 
 impl From<&NetworkUse> for v1::NetworkUse {

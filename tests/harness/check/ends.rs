@@ -6,7 +6,7 @@ use skep_manager::plan::Plan;
 use skep_manager::state::State;
 use skep_proto::ids::{NodeId, TaskId};
 use skep_proto::node::{Availability, NodeState};
-use skep_proto::spec::{Mode, PublishMode, RestartCondition};
+use skep_proto::spec::{PublishMode, RestartCondition};
 use skep_proto::task::{Slot, Task, TaskState};
 
 use super::Check;
@@ -42,7 +42,7 @@ pub fn a_settled_plan_is_empty(plan: &Plan) -> Check {
 /// Names service and slot.
 pub fn every_service_reaches_its_replicas(state: &State) -> Check {
     for service in state.services().filter(|service| service.removed.is_none()) {
-        let Mode::Replicated { replicas } = service.spec.mode;
+        let replicas = service.spec.mode.replicas().unwrap_or_default();
         for slot in 1..=replicas {
             let mut tasks = state.tasks_in(service.id, Slot::Replica(slot));
             let reached = tasks.find(|task| task.desired <= TaskState::Running);
@@ -114,10 +114,8 @@ fn host_port_in_use(state: &State, task: &Task, node: NodeId) -> bool {
 /// Names the service.
 pub fn acknowledged_is_kept(state: &State, expected: &BTreeMap<String, Option<u32>>) -> Check {
     for (name, replicas) in expected {
-        let found = state.service_named(name).map(|service| {
-            let Mode::Replicated { replicas } = service.spec.mode;
-            replicas
-        });
+        let found = state.service_named(name);
+        let found = found.and_then(|service| service.spec.mode.replicas());
         if found != *replicas {
             return Err(format!(
                 "service {name}: told {replicas:?}, found {found:?}"

@@ -79,8 +79,8 @@ impl User {
         self.answered += 1;
         match asked.command {
             Command::Create(service) => {
-                let Mode::Replicated { replicas } = service.spec.mode;
-                self.told.insert(service.spec.name.clone(), Some(replicas));
+                self.told
+                    .insert(service.spec.name.clone(), service.spec.mode.replicas());
             }
             Command::Scale(name, replicas) => {
                 self.told.insert(name, Some(replicas));
