@@ -13,7 +13,7 @@ use skep_deploy::lab::{
     Cable, DaemonStatus, Lab, LabError, LabOptions, LabStatus, NodeStatus, Power, Roots,
 };
 
-use crate::args::Format;
+use crate::args::ListArgs;
 use crate::output::{self, Column};
 
 pub use form::{form, pause, skep};
@@ -38,11 +38,7 @@ enum LabCommand {
     /// Make a lab and a cluster in it.
     Up(UpArgs),
     /// List the labs and their nodes.
-    Ls {
-        /// In which form.
-        #[arg(long, value_enum, default_value = "table")]
-        format: Format,
-    },
+    Ls(ListArgs),
     /// Run a command in a node, or in `outside`; `skep` there talks to that node.
     Exec {
         /// node-1 … node-N, or outside.
@@ -105,7 +101,7 @@ pub fn run(args: LabArgs) -> anyhow::Result<ExitCode> {
     let name = args.name.as_deref();
     match args.command {
         LabCommand::Up(up_args) => up(name.unwrap_or(DEFAULT_NAME), &up_args)?,
-        LabCommand::Ls { format } => ls(format)?,
+        LabCommand::Ls(list) => ls(&list)?,
         LabCommand::Exec { node, command } => {
             let argv: Vec<&str> = command.iter().map(String::as_str).collect();
             return Ok(ExitCode::from(open(name)?.exec_interactive(&node, &argv)?));
@@ -197,7 +193,7 @@ const COLUMNS: [Column<Row>; 7] = [
     ("DAEMON", |row, _| row.daemon.clone()),
 ];
 
-fn ls(format: Format) -> anyhow::Result<()> {
+fn ls(args: &ListArgs) -> anyhow::Result<()> {
     let labs = Lab::ls()?;
     for lab in labs.iter().filter(|lab| !lab.whole) {
         let name = &lab.name;
@@ -206,11 +202,7 @@ fn ls(format: Format) -> anyhow::Result<()> {
         ));
     }
     let rows: Vec<Row> = labs.iter().flat_map(rows_of).collect();
-    match format {
-        Format::Json => output::line(&serde_json::to_string_pretty(&rows)?)?,
-        Format::Table => output::line(&output::table(&rows, &COLUMNS, output::Width::Whole))?,
-    }
-    Ok(())
+    output::list(&rows, &COLUMNS, |row| &row.name, args)
 }
 
 fn rows_of(lab: &LabStatus) -> impl Iterator<Item = Row> {

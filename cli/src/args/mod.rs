@@ -7,7 +7,9 @@ pub mod swarm;
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
+
+pub use crate::output::Format;
 
 /// A clustered container scheduler: services, replicas, overlay networks, one binary.
 #[derive(Parser, Debug)]
@@ -95,22 +97,15 @@ pub struct DaemonArgs {
     pub log_file: Option<PathBuf>,
 }
 
-/// In which form a list or an object is printed.
-#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum Format {
-    /// For people.
-    #[default]
-    Table,
-    /// An array of objects with stable lower-case keys.
-    Json,
-}
-
 /// How to print a list.
 #[derive(Args, Debug, Clone)]
 pub struct ListArgs {
-    /// In which form.
-    #[arg(long, value_enum, default_value = "table")]
+    /// `table`, `json`, a template such as `{{.Name}}`, or `table {{.ID}}\t{{.Name}}`.
+    #[arg(long, value_name = "FORMAT", default_value = "table")]
     pub format: Format,
+    /// Only what fits: name=web, label=tier=front. One key given twice: either; several keys: all.
+    #[arg(long, short, value_name = "KEY=VALUE")]
+    pub filter: Vec<String>,
     /// Only the ids.
     #[arg(long, short, conflicts_with = "format")]
     pub quiet: bool,
@@ -125,9 +120,23 @@ pub struct InspectArgs {
     /// Ids, beginnings of ids, or names.
     #[arg(required = true, value_name = "OBJECT")]
     pub objects: Vec<String>,
-    /// In which form.
-    #[arg(long, value_enum, default_value = "json")]
+    /// `json`, `table`, or a template such as `{{.Spec.Name}}`.
+    #[arg(long, short, value_name = "FORMAT", default_value = "json")]
     pub format: Format,
+    /// For people, in indented lines.
+    #[arg(long, conflicts_with = "format")]
+    pub pretty: bool,
+}
+
+impl InspectArgs {
+    /// The form that was asked for.
+    pub fn form(&self) -> Format {
+        if self.pretty {
+            Format::Table
+        } else {
+            self.format.clone()
+        }
+    }
 }
 
 /// Objects to remove.

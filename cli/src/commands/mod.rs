@@ -1,6 +1,7 @@
 //! Turns what was typed into calls of the daemon, and its answers into what is shown.
 
 pub mod client;
+pub mod docker;
 pub mod image;
 pub mod network;
 pub mod node;

@@ -8,7 +8,7 @@ use skep_proto::wire::{self, v1};
 
 use super::client::{Client, persist, request};
 use super::rows::NetworkRow;
-use super::{for_each, labels};
+use super::{docker, for_each, labels};
 use crate::args::network::{CreateArgs, NetworkCommand};
 use crate::args::{InspectArgs, ListArgs, RemoveArgs};
 use crate::output::{self, Column};
@@ -54,6 +54,7 @@ const COLUMNS: &[Column<NetworkRow>] = &[
     ("ID", |row, width| width.id(&row.id)),
     ("NAME", |row, _| row.name.clone()),
     ("DRIVER", |row, _| row.driver.clone()),
+    ("SCOPE", |row, _| row.scope.clone()),
     ("SUBNET", |row, _| row.subnet.clone()),
     ("SERVICES", |row, _| row.services.len().to_string()),
 ];
@@ -79,7 +80,7 @@ async fn ls(client: &Client, args: ListArgs) -> anyhow::Result<ExitCode> {
 }
 
 async fn inspect(client: &Client, args: InspectArgs) -> anyhow::Result<ExitCode> {
-    let mut rows = Vec::new();
+    let (form, mut rows, mut sheets) = (args.form(), Vec::new(), Vec::new());
     for reference in args.objects {
         let message = v1::GetRequest {
             reference,
@@ -90,9 +91,10 @@ async fn inspect(client: &Client, args: InspectArgs) -> anyhow::Result<ExitCode>
             async move { control.get_network(message).await }
         })
         .await?;
+        sheets.push(docker::network(&entry)?);
         rows.push(NetworkRow::read(entry)?);
     }
-    output::objects(&rows, args.format)?;
+    output::inspected(&rows, &sheets, form)?;
     Ok(ExitCode::SUCCESS)
 }
 

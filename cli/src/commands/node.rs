@@ -9,7 +9,8 @@ use skep_proto::wire::{self, v1};
 
 use super::client::{Client, persist, request, said};
 use super::rows::NodeRow;
-use super::{for_each, labels, task};
+use super::task::capital;
+use super::{docker, for_each, labels, task};
 use crate::args::swarm::{AvailabilityArg, NodeCommand, NodePsArgs, NodeRmArgs, NodeUpdateArgs};
 use crate::args::{InspectArgs, ListArgs};
 use crate::output::{self, Column};
@@ -31,12 +32,12 @@ pub async fn run(client: &Client, command: NodeCommand) -> anyhow::Result<ExitCo
 const COLUMNS: &[Column<NodeRow>] = &[
     ("ID", |row, width| width.id(&row.id)),
     ("HOSTNAME", |row, _| row.name.clone()),
-    ("STATUS", |row, _| row.state.clone()),
-    ("AVAILABILITY", |row, _| row.availability.clone()),
-    ("MANAGER STATUS", |row, _| row.manager.clone()),
+    ("STATUS", |row, _| capital(&row.state)),
+    ("AVAILABILITY", |row, _| capital(&row.availability)),
+    ("MANAGER STATUS", |row, _| capital(&row.manager)),
     ("ADDRESS", |row, _| row.address.clone()),
     ("TASKS", |row, _| row.running.to_string()),
-    ("ENGINE", |row, _| row.engine.clone()),
+    ("ENGINE VERSION", |row, _| row.engine.clone()),
 ];
 
 async fn ls(client: &Client, args: ListArgs) -> anyhow::Result<ExitCode> {
@@ -50,6 +51,10 @@ async fn ls(client: &Client, args: ListArgs) -> anyhow::Result<ExitCode> {
         .into_iter()
         .map(NodeRow::read)
         .collect::<anyhow::Result<Vec<_>>>()?;
+    let own = reference(client, "self").await?;
+    for row in &mut rows {
+        row.own = row.id == own;
+    }
     rows.sort_by(|a, b| a.name.cmp(&b.name).then(a.id.cmp(&b.id)));
     output::list(&rows, COLUMNS, |row| &row.id, &args)?;
     Ok(ExitCode::SUCCESS)
@@ -79,11 +84,13 @@ async fn get(client: &Client, text: &str) -> anyhow::Result<v1::NodeEntry> {
 }
 
 async fn inspect(client: &Client, args: InspectArgs) -> anyhow::Result<ExitCode> {
-    let mut rows = Vec::new();
+    let (mut rows, mut sheets) = (Vec::new(), Vec::new());
     for text in &args.objects {
-        rows.push(NodeRow::read(get(client, text).await?)?);
+        let entry = get(client, text).await?;
+        sheets.push(docker::node(&entry)?);
+        rows.push(NodeRow::read(entry)?);
     }
-    output::objects(&rows, args.format)?;
+    output::inspected(&rows, &sheets, args.form())?;
     Ok(ExitCode::SUCCESS)
 }
 

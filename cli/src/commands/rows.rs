@@ -56,6 +56,8 @@ pub struct ServiceRow {
     pub image: String,
     /// Published ports as Docker writes them.
     pub ports: Vec<String>,
+    /// The user's labels.
+    pub labels: BTreeMap<String, String>,
 }
 
 impl ServiceRow {
@@ -73,6 +75,7 @@ impl ServiceRow {
             desired: entry.desired,
             image: service.spec.task.container.image.name.clone(),
             ports: service.ports.iter().map(port).collect(),
+            labels: service.spec.labels.clone(),
         })
     }
 }
@@ -109,6 +112,8 @@ pub struct TaskRow {
     pub image: String,
     /// Host name of the node; empty while there is none.
     pub node: String,
+    /// Id of the node; empty while there is none.
+    pub node_id: String,
     /// Where it is to get to.
     pub desired: String,
     /// Where it is.
@@ -144,6 +149,7 @@ impl TaskRow {
                 .map(|spec| spec.container.image.name)
                 .unwrap_or_default(),
             node: entry.node_name,
+            node_id: task.node.map(|node| node.to_string()).unwrap_or_default(),
             desired: task.desired.to_string(),
             state: task.status.state.to_string(),
             since: time(task.status.at),
@@ -167,6 +173,11 @@ pub struct NodeRow {
     pub id: String,
     /// Host name.
     pub name: String,
+    /// It is the node whose daemon was asked; known in lists alone.
+    #[serde(rename = "self")]
+    pub own: bool,
+    /// `accepted`
+    pub membership: String,
     /// `ready`, `down` or `unknown`.
     pub state: String,
     /// Why it is so.
@@ -212,6 +223,8 @@ impl NodeRow {
         Ok(Self {
             id: node.id.to_string(),
             name: description.hostname,
+            own: false,
+            membership: "accepted".into(),
             state: node.status.state.to_string(),
             message: node.status.message,
             availability: availability(node.spec.availability).into(),
@@ -246,6 +259,8 @@ pub struct NetworkRow {
     pub name: String,
     /// `overlay`
     pub driver: String,
+    /// `swarm`
+    pub scope: String,
     /// Range.
     pub subnet: String,
     /// Address kept for the gateway.
@@ -275,6 +290,7 @@ impl NetworkRow {
             id: network.id.to_string(),
             name: network.spec.name,
             driver: "overlay".into(),
+            scope: "swarm".into(),
             subnet: network.subnet.to_string(),
             gateway: network.gateway.to_string(),
             vni: network.vni,
@@ -303,8 +319,6 @@ pub struct ServiceSheet {
     pub updated: String,
     /// How many tasks were asked for.
     pub replicas: u32,
-    /// The user's labels.
-    pub labels: BTreeMap<String, String>,
     /// The digest that every replica runs.
     pub digest: Option<String>,
     /// What runs instead of the image's command.
@@ -352,7 +366,6 @@ impl ServiceSheet {
             created: time(service.created),
             updated: time(service.updated),
             replicas: spec.mode.replicas().unwrap_or_default(),
-            labels: spec.labels.clone(),
             digest: task.container.image.digest.map(|digest| digest.to_string()),
             args: task.container.args.clone(),
             env: task.container.env.clone(),

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use skep_proto::wire::v1;
 
 use super::client::{Client, persist};
+use super::docker;
 use super::rows::{TaskRow, ago};
 use crate::args::service::TaskCommand;
 use crate::args::{InspectArgs, ListArgs};
@@ -33,7 +34,8 @@ const COLUMNS: &[Column<TaskRow>] = &[
     ("ERROR", |row, width| width.text(&row.error)),
 ];
 
-fn capital(word: &str) -> String {
+/// The word as lists show it.
+pub fn capital(word: &str) -> String {
     let mut letters = word.chars();
     letters.next().map_or_else(String::new, |first| {
         first.to_uppercase().chain(letters).collect()
@@ -69,7 +71,7 @@ pub async fn list(
 }
 
 async fn inspect(client: &Client, args: InspectArgs) -> anyhow::Result<ExitCode> {
-    let mut rows = Vec::new();
+    let (form, mut rows, mut sheets) = (args.form(), Vec::new(), Vec::new());
     for reference in args.objects {
         let message = v1::GetRequest {
             reference,
@@ -80,8 +82,9 @@ async fn inspect(client: &Client, args: InspectArgs) -> anyhow::Result<ExitCode>
             async move { control.get_task(message).await }
         })
         .await?;
+        sheets.push(docker::task(&entry)?);
         rows.push(TaskRow::read(entry)?);
     }
-    output::objects(&rows, args.format)?;
+    output::inspected(&rows, &sheets, form)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -1,14 +1,22 @@
-//! How things are shown: tables for people, arrays of objects for programs. Decides nothing.
+//! How things are shown: tables for people, arrays of objects and templates for programs. Decides nothing.
 
+pub mod aligned;
+pub mod fields;
+pub mod filter;
+pub mod format;
 pub mod progress;
+pub mod template;
 
 use std::io::{self, Write};
 
+use anyhow::{Context, bail};
 use comfy_table::{ContentArrangement, Table};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::args::{Format, ListArgs};
+use crate::args::ListArgs;
+pub use format::Format;
+use template::Template;
 
 /// Characters of an id in a table.
 const SHORT_ID: usize = 12;
@@ -68,10 +76,10 @@ pub fn notice(text: &str) {
     drop(writeln!(io::stderr().lock(), "{text}"));
 }
 
-/// Prints a list in the form asked for. `id` gives what `--quiet` prints.
+/// Prints those rows of a list that pass its filters, in the form asked for. `id` gives what `--quiet` prints.
 ///
 /// # Errors
-/// What the system says when it cannot write.
+/// A filter or template that does not fit, and what the system says when it cannot write.
 pub fn list<T: Serialize>(
     rows: &[T],
     columns: &[Column<T>],
@@ -83,21 +91,59 @@ pub fn list<T: Serialize>(
     } else {
         Width::Short
     };
+    let rows = filter::pass(rows, &args.filter)?;
     if args.quiet {
         for row in rows {
             line(&width.id(id(row)))?;
         }
         return Ok(());
     }
-    match args.format {
-        Format::Json => line(&serde_json::to_string_pretty(rows)?)?,
+    match &args.format {
+        Format::Json => line(&serde_json::to_string_pretty(&rows)?)?,
         Format::Table => line(&table(rows, columns, width))?,
+        Format::Template(template) => {
+            for row in rows {
+                line(&run(template, &fields::of(row, columns, width)?)?)?;
+            }
+        }
+        Format::TableOf(template) => {
+            let lines = lines_of(&rows, columns, template, width)?;
+            line(&aligned::aligned(&lines))?;
+        }
     }
     Ok(())
 }
 
+fn run(template: &Template, fields: &Value) -> anyhow::Result<String> {
+    template.run(fields).context("--format")
+}
+
+/// The headings, then a line for each row.
+fn lines_of<T: Serialize>(
+    rows: &[&T],
+    columns: &[Column<T>],
+    template: &Template,
+    width: Width,
+) -> anyhow::Result<Vec<String>> {
+    let fields = rows.iter().map(|row| fields::of(*row, columns, width));
+    let fields = fields.collect::<Result<Vec<_>, _>>()?;
+    let headings = match fields.first() {
+        Some(first) => run(template, &fields::headings(first, columns))?,
+        // Which fields there are besides the columns is not known without a row.
+        None => template
+            .run(&fields::headings(&fields::of_columns(columns), columns))
+            .unwrap_or_default(),
+    };
+    let rows = fields.iter().map(|fields| run(template, fields));
+    std::iter::once(Ok(headings)).chain(rows).collect()
+}
+
 /// `rows` as a table without lines, as Docker shows it.
-pub fn table<T>(rows: &[T], columns: &[Column<T>], width: Width) -> String {
+pub fn table<'a, T: 'a>(
+    rows: impl IntoIterator<Item = &'a T>,
+    columns: &[Column<T>],
+    width: Width,
+) -> String {
     let mut table = Table::new();
     table.load_style(comfy_table::presets::NOTHING);
     table.set_content_arrangement(ContentArrangement::Disabled);
@@ -119,8 +165,21 @@ pub fn table<T>(rows: &[T], columns: &[Column<T>], width: Width) -> String {
 /// Prints objects in full: JSON as it is, or as indented `key: value` lines.
 ///
 /// # Errors
-/// What the system says when it cannot write.
+/// A template that does not fit, and what the system says when it cannot write.
 pub fn objects<T: Serialize>(objects: &[T], format: Format) -> anyhow::Result<()> {
+    let none = vec![Value::Null; objects.len()];
+    inspected(objects, &none, format)
+}
+
+/// Prints objects in full; a template finds each one's fields in Docker's structure, and its own keys besides.
+///
+/// # Errors
+/// A template that does not fit, and what the system says when it cannot write.
+pub fn inspected<T: Serialize>(
+    objects: &[T],
+    docker: &[Value],
+    format: Format,
+) -> anyhow::Result<()> {
     match format {
         Format::Json => line(&serde_json::to_string_pretty(objects)?)?,
         Format::Table => {
@@ -130,6 +189,12 @@ pub fn objects<T: Serialize>(objects: &[T], format: Format) -> anyhow::Result<()
                 line(text.trim_end())?;
             }
         }
+        Format::Template(template) => {
+            for (object, docker) in objects.iter().zip(docker) {
+                line(&run(&template, &fields::with(docker, object)?)?)?;
+            }
+        }
+        Format::TableOf(_) => bail!("--format: \"table TEMPLATE\" is for lists"),
     }
     Ok(())
 }

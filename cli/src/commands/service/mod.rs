@@ -12,7 +12,7 @@ use skep_proto::wire::v1;
 
 use super::client::{Client, persist, request};
 use super::rows::{ServiceRow, ServiceSheet};
-use super::{for_each, task, watch};
+use super::{docker, for_each, task, watch};
 use crate::args::service::{PsArgs, ScaleArgs, ServiceCommand, WaitArgs};
 use crate::args::{InspectArgs, ListArgs, RemoveArgs};
 use crate::output::{self, Column};
@@ -112,11 +112,13 @@ async fn ps(client: &Client, args: PsArgs) -> anyhow::Result<ExitCode> {
 }
 
 async fn inspect(client: &Client, args: InspectArgs) -> anyhow::Result<ExitCode> {
-    let mut sheets = Vec::new();
+    let (mut rows, mut sheets) = (Vec::new(), Vec::new());
     for reference in &args.objects {
-        sheets.push(ServiceSheet::read(get(client, reference).await?)?);
+        let entry = get(client, reference).await?;
+        sheets.push(docker::service(&entry)?);
+        rows.push(ServiceSheet::read(entry)?);
     }
-    output::objects(&sheets, args.format)?;
+    output::inspected(&rows, &sheets, args.form())?;
     Ok(ExitCode::SUCCESS)
 }
 
