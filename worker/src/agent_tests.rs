@@ -14,6 +14,7 @@ use skep_proto::time::WallTime;
 
 use super::*;
 use crate::exec::Exit;
+use crate::exec::runtime::{ExecPlan, RunEnd};
 
 /// A container in memory.
 #[derive(Clone, Debug)]
@@ -106,6 +107,27 @@ impl Exec for FakeExec {
             }
             changed.changed().await.unwrap();
         }
+    }
+
+    async fn run(
+        &self,
+        task: TaskId,
+        plan: &ExecPlan,
+        _within: Duration,
+        _keep: usize,
+    ) -> Result<RunEnd, ExecError> {
+        self.note("run");
+        let runs = matches!(
+            self.containers.lock().unwrap().get(&task),
+            Some(Made::Running)
+        );
+        if !runs {
+            return Err(ExecError::new("it does not run"));
+        }
+        Ok(RunEnd {
+            code: Some(0),
+            output: plan.args.join(" ").into_bytes(),
+        })
     }
 
     async fn remove(&self, task: TaskId) -> Result<(), ExecError> {

@@ -36,7 +36,7 @@ pub struct Prepared {
 /// Runs the child. Never returns.
 pub fn run(plan: &LaunchPlan, prepared: &Prepared) -> ! {
     let fault = match become_container(plan, prepared) {
-        Ok(()) => run_program(&plan.program, prepared),
+        Ok(()) => run_program(&plan.program, &prepared.args, &prepared.env),
         Err(fault) => fault,
     };
     // Nobody is left to be told if this fails; the supervisor sees the exit.
@@ -81,7 +81,12 @@ fn enter_groups(plan: &LaunchPlan, prepared: &Prepared) -> Result<(), Fault> {
     if plan.groups.private {
         identity::unshare(libc::CLONE_NEWCGROUP).during(Act::CgroupNamespace)?;
     }
-    match kernel::write_file(c"/proc/self/oom_score_adj", &prepared.oom_score) {
+    set_oom_score(&prepared.oom_score)
+}
+
+/// Sets the kernel's preference when it is short of memory; /proc is still the host's.
+pub fn set_oom_score(score: &[u8]) -> Result<(), Fault> {
+    match kernel::write_file(c"/proc/self/oom_score_adj", score) {
         // Without CAP_SYS_RESOURCE it cannot be lowered: the container dies a little earlier then.
         Err(Errno(libc::EACCES | libc::EPERM)) => Ok(()),
         other => other.during(Act::OomScore),
@@ -96,7 +101,8 @@ fn connect(prepared: &Prepared) -> Result<(), Fault> {
     identity::own_session().during(Act::Session)
 }
 
-fn become_user(program: &Program) -> Result<(), Fault> {
+/// Takes the program's limits, user and rights, and enters its working directory.
+pub fn become_user(program: &Program) -> Result<(), Fault> {
     for (resource, soft, hard) in &program.limits {
         identity::set_limit(*resource, *soft, *hard).during(Act::Limits)?;
     }
@@ -146,7 +152,12 @@ fn await_start(prepared: &Prepared) -> Result<(), Fault> {
     }
 }
 
-fn run_program(program: &Program, prepared: &Prepared) -> Fault {
+/// Runs the program; returns only if it cannot be run.
+pub fn run_program(
+    program: &Program,
+    args: &[*const libc::c_char],
+    env: &[*const libc::c_char],
+) -> Fault {
     if program.no_new_privileges
         && !program.seccomp.is_empty()
         && let Err(fault) = install_filter(program)
@@ -155,7 +166,7 @@ fn run_program(program: &Program, prepared: &Prepared) -> Fault {
     }
     let mut reason = Errno(libc::ENOENT);
     for candidate in &program.candidates {
-        let errno = kernel::exec(candidate, &prepared.args, &prepared.env);
+        let errno = kernel::exec(candidate, args, env);
         match errno.0 {
             libc::ENOENT | libc::ENOTDIR => {}
             // As a shell does: look further, and say so if nothing better is found.

@@ -113,7 +113,9 @@ fn try_launch(plan: &LaunchPlan) -> Result<Launched, Early> {
     let count = kernel::read(ends.report.as_fd(), &mut bytes).unwrap_or(0);
     let failure = match bytes.get(..count).and_then(report::read) {
         Some(Report::Ready) => return Ok(Ok((pid, pidfd, listener, ends, log))),
-        Some(Report::Fault { act, step, errno }) => report::explain(plan, act, step, errno),
+        Some(Report::Fault { act, step, errno }) => {
+            report::explain(&plan.steps, &plan.program, (act, step, errno))
+        }
         None => early("set up the container: its first process was killed", 0),
     };
     let _ = wait::signal(pidfd.as_fd(), libc::SIGKILL);

@@ -5,6 +5,8 @@
 //! is the daemon's business. It never restarts a container and never removes what it did not make.
 
 mod child;
+mod further;
+mod join;
 mod kernel;
 mod launch;
 mod log;

@@ -7,6 +7,7 @@
 
 use crate::plan::LaunchPlan;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use std::ffi::CString;
 
 /// The longest frame that is read: a plan with a long environment and a seccomp program.
 pub const MAX_FRAME: usize = 4 << 20;
@@ -24,6 +25,39 @@ pub enum Request {
     Kill(i32),
     /// Answer once it has ended.
     Wait,
+    /// Run a further program in the container. With a terminal one descriptor comes along with the
+    /// frame's first bytes, a socket to which the terminal's master is sent; without one three come:
+    /// standard input, output and errors. One for a connection, which is told [`Reply::Started`] or
+    /// [`Reply::Failed`], and [`Reply::Exited`] at the end. If the connection ends first, the program
+    /// is killed with its process group, unless it is detached.
+    Exec(Box<Exec>),
+    /// Send a signal to the further program of this connection.
+    Signal(i32),
+}
+
+/// A further program. Limits, capabilities and the system call filter are those of the container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exec {
+    /// Paths to try in turn for exec.
+    pub candidates: Vec<CString>,
+    /// Arguments, from the zeroth.
+    pub args: Vec<CString>,
+    /// `NAME=value`.
+    pub env: Vec<CString>,
+    /// Working directory, which must be there.
+    pub cwd: CString,
+    /// User id.
+    pub uid: u32,
+    /// Group id.
+    pub gid: u32,
+    /// Supplementary groups.
+    pub groups: Vec<u32>,
+    /// True for all capabilities that there are, instead of the container's.
+    pub privileged: bool,
+    /// Rows and columns of its terminal, if it gets one.
+    pub terminal: Option<(u16, u16)>,
+    /// True if it goes on without its connection.
+    pub detached: bool,
 }
 
 /// What the supervisor answers.
@@ -44,6 +78,13 @@ pub enum Reply {
     Failed(Failure),
     /// The request makes no sense now, or is not known to this release.
     Refused(String),
+    /// The further program runs.
+    Started {
+        /// Its process id in the daemon's PID namespace.
+        pid: i32,
+    },
+    /// The further program has ended.
+    Exited(Exit),
 }
 
 /// Where a container stands.

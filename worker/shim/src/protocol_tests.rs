@@ -30,7 +30,29 @@ fn released_bytes_never_change() {
         bytes(&Reply::Ended(exit.clone())),
         [8, 0, 0, 0, 3, 146, 2, 1, 18, 1, 5, 0]
     );
+    let exited = bytes(&Reply::Exited(exit.clone()));
+    assert_eq!(exited, [8, 0, 0, 0, 7, 146, 2, 1, 18, 1, 5, 0]);
     assert_eq!(note_bytes(&Note::Ended(exit)), [1, 146, 2, 1, 18, 1, 5, 0]);
+    assert_eq!(bytes(&Request::Signal(15)), [2, 0, 0, 0, 6, 30]);
+    assert_eq!(bytes(&Reply::Started { pid: 7 }), [2, 0, 0, 0, 6, 14]);
+    let exec = Exec {
+        candidates: vec![c"/a".into()],
+        args: vec![c"a".into()],
+        env: Vec::new(),
+        cwd: c"/".into(),
+        uid: 1,
+        gid: 2,
+        groups: vec![3],
+        privileged: true,
+        terminal: Some((24, 80)),
+        detached: false,
+    };
+    assert_eq!(
+        bytes(&Request::Exec(Box::new(exec))),
+        [
+            20, 0, 0, 0, 5, 1, 2, 47, 97, 1, 1, 97, 0, 1, 47, 1, 2, 1, 3, 1, 1, 24, 80, 0
+        ]
+    );
 }
 
 #[test]

@@ -4,7 +4,7 @@
 //! supervisor, which has the plan.
 
 use crate::kernel::Errno;
-use skep_shim::plan::LaunchPlan;
+use skep_shim::plan::{Program, Step};
 use skep_shim::protocol::Failure;
 
 /// Bytes of a report.
@@ -49,6 +49,9 @@ pub enum Act {
     Capabilities,
     Ready,
     AwaitStart,
+    Hide,
+    JoinContainer,
+    Terminal,
     Exec,
 }
 
@@ -124,13 +127,16 @@ pub fn read(bytes: &[u8]) -> Option<Report> {
 }
 
 /// The failure that a fault means for a user.
-pub fn explain(plan: &LaunchPlan, act: u8, step: Option<u32>, errno: i32) -> Failure {
+pub fn explain(
+    steps: &[Step],
+    program: &Program,
+    (act, step, errno): (u8, Option<u32>, i32),
+) -> Failure {
     let step = step
-        .and_then(|step| plan.steps.get(usize::try_from(step).ok()?))
+        .and_then(|step| steps.get(usize::try_from(step).ok()?))
         .map(|step| format!("{}: ", step.describe()))
         .unwrap_or_default();
-    let command = plan
-        .program
+    let command = program
         .args
         .first()
         .map(|word| word.to_string_lossy().into_owned());
@@ -145,7 +151,7 @@ pub fn explain(plan: &LaunchPlan, act: u8, step: Option<u32>, errno: i32) -> Fai
     } else if is(Act::Exec) {
         (format!("run {command}"), 126)
     } else if is(Act::WorkingDirectory) {
-        (format!("enter {}", plan.program.cwd.to_string_lossy()), 126)
+        (format!("enter {}", program.cwd.to_string_lossy()), 126)
     } else {
         (format!("{step}{}", words(act)), 125)
     };
@@ -183,6 +189,9 @@ fn words(act: u8) -> &'static str {
         (Act::Capabilities, "set capabilities"),
         (Act::Ready, "say that it is ready"),
         (Act::AwaitStart, "wait for the start"),
+        (Act::Hide, "hide from the container"),
+        (Act::JoinContainer, "enter the container"),
+        (Act::Terminal, "make a terminal"),
     ];
     WORDS
         .iter()

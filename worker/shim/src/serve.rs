@@ -4,28 +4,35 @@
 //! It ends once the container has ended and the note about it is written (or, if the disk refuses
 //! the note, once a daemon has been told).
 
+use crate::further::{self, Further};
 use crate::kernel;
+use crate::kernel::pass;
 use crate::kernel::wait::{self, End, Watch};
 use crate::launch::Container;
 use crate::log::{self, Stream};
 use crate::report::{self, Report};
 use crate::send;
-use skep_shim::protocol::{self, Exit, Failure, FrameError, Note, Reply, Request, Stage};
-use std::io::{self, Read};
+use skep_shim::protocol::{self, Exec, Exit, Failure, FrameError, Note, Reply, Request, Stage};
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 
-/// Connections beyond this are closed at once; a daemon needs three.
-const CONNECTIONS: usize = 32;
+/// Connections beyond this are closed at once; a daemon needs three, and one for each further program.
+const CONNECTIONS: usize = 32 + further::LIMIT;
+/// Descriptors that may wait for their request.
+const DESCRIPTORS: usize = 4;
 /// Bytes read from a pipe at a time.
 const CHUNK: usize = 64 << 10;
 /// Reads at most this often from a pipe whose writers should all be gone.
 const LAST_READS: usize = 1024;
 
 struct Connection {
+    /// Never given to another.
+    number: u64,
     stream: UnixStream,
     unread: Vec<u8>,
+    descriptors: Vec<OwnedFd>,
     /// Wants to hear of the end.
     waits: bool,
     /// Wants to hear whether the program runs.
@@ -35,6 +42,9 @@ struct Connection {
 struct Supervisor {
     container: Container,
     connections: Vec<Connection>,
+    /// Of the connection before.
+    last_number: u64,
+    further: Vec<Further>,
     stage: Stage,
     starting: bool,
     failure: Option<Failure>,
@@ -51,6 +61,8 @@ struct Ready {
     errors: bool,
     report: bool,
     connections: Vec<bool>,
+    /// Of each further program: its end, and its report.
+    further: Vec<(bool, bool)>,
 }
 
 /// Serves until the container has ended.
@@ -60,6 +72,8 @@ pub fn serve(container: Container, mut first: UnixStream) -> ExitCode {
     let mut supervisor = Supervisor {
         container,
         connections: Vec::new(),
+        last_number: 0,
+        further: Vec::new(),
         stage: Stage::Created { pid },
         starting: false,
         failure: None,
@@ -98,17 +112,20 @@ pub fn leave_note(path: &str, note: &Note) -> io::Result<()> {
     std::fs::rename(&unfinished, path)
 }
 
-fn now_ms() -> u64 {
+/// Milliseconds since 1970 by the host's clock.
+pub fn now_ms() -> u64 {
     u64::try_from(log::since_epoch().as_millis()).unwrap_or(u64::MAX)
 }
 
 impl Supervisor {
     fn add(&mut self, stream: UnixStream) {
         if self.connections.len() < CONNECTIONS && stream.set_nonblocking(true).is_ok() {
-            let unread = Vec::new();
+            self.last_number += 1;
             self.connections.push(Connection {
+                number: self.last_number,
                 stream,
-                unread,
+                unread: Vec::new(),
+                descriptors: Vec::new(),
                 waits: false,
                 starts: false,
             });
@@ -143,15 +160,19 @@ impl Supervisor {
                 .iter()
                 .map(|known| wait::watch(known.stream.as_fd())),
         );
+        let programs = watches.len();
+        watches.extend(self.further.iter().flat_map(Further::watches));
         wait::poll(&mut watches, -1)?;
         let woken = |index: usize| watches.get(index).is_some_and(|watch| watch.revents != 0);
+        let further = (programs..watches.len()).step_by(2);
         Ok(Ready {
             listener: woken(0),
             first_process: woken(1),
             output: woken(2),
             errors: woken(3),
             report: woken(4),
-            connections: (5..watches.len()).map(woken).collect(),
+            connections: (5..programs).map(woken).collect(),
+            further: further.map(|at| (woken(at), woken(at + 1))).collect(),
         })
     }
 
@@ -166,9 +187,17 @@ impl Supervisor {
             self.copy(Stream::Errors);
         }
         // From the last, so that removing one moves none that is still to come.
+        for index in (0..ready.further.len()).rev() {
+            self.follow(index, ready.further[index]);
+        }
         for index in (0..ready.connections.len()).rev() {
             if ready.connections[index] && !self.listen_to(index) {
-                self.connections.swap_remove(index);
+                let gone = self.connections.swap_remove(index).number;
+                let its = |one: &&mut Further| one.connection == Some(gone);
+                self.further
+                    .iter_mut()
+                    .filter(its)
+                    .for_each(Further::let_go);
             }
         }
         if ready.listener
@@ -212,7 +241,11 @@ impl Supervisor {
         let count = kernel::read(report.as_fd(), &mut bytes).unwrap_or(0);
         let said = bytes.get(..count).and_then(report::read);
         let reply = if let Some(Report::Fault { act, step, errno }) = said {
-            let failure = report::explain(&self.container.plan, act, step, errno);
+            let failure = report::explain(
+                &self.container.plan.steps,
+                &self.container.plan.program,
+                (act, step, errno),
+            );
             self.failure = Some(failure.clone());
             Reply::Failed(failure)
         } else {
@@ -285,14 +318,17 @@ impl Supervisor {
         let Some(connection) = self.connections.get_mut(index) else {
             return true;
         };
-        match connection.stream.read(&mut self.chunk) {
+        let descriptors = &mut connection.descriptors;
+        let read = pass::receive(connection.stream.as_fd(), &mut self.chunk, descriptors);
+        connection.descriptors.truncate(DESCRIPTORS);
+        match read {
             Ok(0) => return false,
             Ok(count) => {
                 connection
                     .unread
                     .extend_from_slice(self.chunk.get(..count).unwrap_or_default());
             }
-            Err(error) => return error.kind() == io::ErrorKind::WouldBlock,
+            Err(errno) => return matches!(errno.0, libc::EAGAIN | libc::EINTR),
         }
         let mut unread = std::mem::take(&mut connection.unread);
         let mut useful = true;
@@ -331,6 +367,70 @@ impl Supervisor {
                 None
             }
             Request::Start => self.start(index),
+            Request::Exec(exec) => self.begin(index, exec).err().map(Reply::Refused),
+            Request::Signal(signal) => Some(self.signal(index, *signal)),
+        }
+    }
+
+    /// Begins a further program for a connection; the answer comes when it runs.
+    fn begin(&mut self, index: usize, exec: &Exec) -> Result<(), String> {
+        if !matches!(self.stage, Stage::Running { .. }) {
+            return Err("the container does not run".into());
+        }
+        let Some(connection) = self.connections.get_mut(index) else {
+            return Ok(());
+        };
+        let (number, descriptors) = (
+            connection.number,
+            std::mem::take(&mut connection.descriptors),
+        );
+        if self
+            .further
+            .iter()
+            .any(|one| one.connection == Some(number))
+        {
+            return Err("this connection has begun a program before".into());
+        }
+        if self.further.len() >= further::LIMIT {
+            let limit = further::LIMIT;
+            return Err(format!(
+                "{limit} programs were begun in the container already"
+            ));
+        }
+        let begun = Further::begin(&self.container, exec, descriptors, number)?;
+        self.further.push(begun);
+        Ok(())
+    }
+
+    fn signal(&self, index: usize, signal: i32) -> Reply {
+        let number = self.connections.get(index).map(|known| known.number);
+        let found = self.further.iter().find(|one| one.connection == number);
+        match found.map(|one| one.signal(signal)) {
+            Some(Ok(())) => Reply::Done,
+            Some(Err(errno)) => Reply::Refused(io::Error::from_raw_os_error(errno.0).to_string()),
+            None => Reply::Refused("this connection runs no program".into()),
+        }
+    }
+
+    /// Hears of a further program and tells its connection.
+    fn follow(&mut self, index: usize, (ended, reported): (bool, bool)) {
+        let Some(further) = self.further.get_mut(index) else {
+            return;
+        };
+        let mut replies = Vec::new();
+        if ended || reported {
+            replies.extend(further.learn_start());
+        }
+        let connection = further.connection;
+        if ended {
+            replies.extend(further.learn_end());
+            self.further.swap_remove(index);
+        }
+        let its = |known: &&mut Connection| Some(known.number) == connection;
+        if let Some(known) = self.connections.iter_mut().find(its) {
+            for reply in replies {
+                send(&mut known.stream, &reply);
+            }
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use skep_proto::assignment::AssignedTask;
 use skep_proto::ids::TaskId;
@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 
 use super::bundle::{Attachment, ContainerPlan, Network, Resources, RootSource, User};
 use super::image::{ImageConfig, ImageError, Rootfs, Source, Store};
-use super::runtime::{Container, Ended, Runtime, State};
+use super::runtime::{Container, Ended, ExecPlan, RunEnd, Runtime, State};
 use super::{Exec, ExecError, Exit, Found, FoundStage};
 
 /// Files that each container gets of its own, and where.
@@ -177,6 +177,17 @@ impl<S: Source + 'static> Exec for ContainerExec<S> {
                 error: error.to_string(),
             },
         }
+    }
+
+    async fn run(
+        &self,
+        task: TaskId,
+        plan: &ExecPlan,
+        within: Duration,
+        keep: usize,
+    ) -> Result<RunEnd, ExecError> {
+        let container = self.container(task)?;
+        container.run(plan, within, keep).await.map_err(chain)
     }
 
     async fn remove(&self, task: TaskId) -> Result<(), ExecError> {

@@ -14,11 +14,14 @@ pub mod shim;
 
 use std::future::Future;
 use std::path::Path;
+use std::time::Duration;
 
 use skep_proto::assignment::AssignedTask;
 use skep_proto::ids::TaskId;
 use skep_proto::image::{Digest, ImageRef};
 use skep_proto::time::WallTime;
+
+use runtime::{ExecPlan, RunEnd};
 
 /// Why something could not be done to a container, for a person.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -120,6 +123,16 @@ pub trait Exec: Send + Sync + 'static {
 
     /// Waits until it has ended. May be dropped and asked again.
     fn wait(&self, task: TaskId) -> impl Future<Output = Exit> + Send;
+
+    /// Runs a further program in its container to the end, such as a health check, and gives the last `keep`
+    /// bytes of what it wrote. One that takes longer than `within` is killed and has no exit code.
+    fn run(
+        &self,
+        task: TaskId,
+        plan: &ExecPlan,
+        within: Duration,
+        keep: usize,
+    ) -> impl Future<Output = Result<RunEnd, ExecError>> + Send;
 
     /// Takes away all that is left of it; what is not there is gone already.
     fn remove(&self, task: TaskId) -> impl Future<Output = Result<(), ExecError>> + Send;

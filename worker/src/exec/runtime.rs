@@ -4,11 +4,15 @@
 //! that could not be found again below its two roots. It fetches no image, attaches no network and
 //! knows no task.
 
+mod begin;
 mod container;
 mod ended;
 mod error;
 mod launch;
 mod place;
+mod process;
+mod run;
+mod terminal;
 #[cfg(test)]
 mod tests;
 
@@ -16,6 +20,11 @@ pub use container::{Container, State};
 pub use ended::Ended;
 pub use error::RuntimeError;
 pub use launch::PlanError;
+pub use process::{
+    ExecPlan, Privileges, Process, ProcessControl, ProcessEnd, Reader, Streams, TerminalSize,
+    Writer,
+};
+pub use run::RunEnd;
 
 use super::bundle::Bundle;
 use super::cgroup::Cgroups;
@@ -23,7 +32,7 @@ use super::seccomp::{self, Filter};
 use super::shim::{Connection, Launcher, ShimError};
 use container::{lost, read_end};
 use oci_spec::runtime::LinuxSeccomp;
-use place::{Place, RECORD_VERSION, Record};
+use place::{Base, Place, RECORD_VERSION, Record};
 use rustix::process::Pid;
 use skep_shim::plan::LaunchPlan;
 use skep_shim::protocol::{Exit, Reply, Request, Stage};
@@ -232,6 +241,7 @@ impl Inner {
             memory_limit: limits.memory_bytes,
             group: group.clone(),
             created_ms: now_ms(),
+            program: bundle.spec.process().as_ref().map(Base::of),
         };
         let started = place
             .write(&record)

@@ -7,17 +7,22 @@
 use nix::spawn::{PosixSpawnAttr, PosixSpawnFileActions, PosixSpawnFlags, posix_spawn};
 use nix::sys::signal::SigSet;
 use rustix::fs::{MemfdFlags, SealFlags};
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags,
+};
 use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions};
 use skep_shim::protocol::{self, FrameError, Reply, Request};
 use std::ffi::CString;
 use std::fs::File;
-use std::io::{self, Write};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::io::{self, IoSlice, IoSliceMut, Write};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
 use thiserror::Error;
 use tokio::io::unix::AsyncFd;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::UnixStream;
 
 /// The supervisor as the build script made it.
@@ -29,6 +34,8 @@ const SET_SESSION: i32 = 128;
 const FIRST_CONNECTION: i32 = 3;
 /// Descriptors that go through the start have numbers from here, so that none is overwritten.
 const CLEAR_OF_STANDARD: i32 = 10;
+/// Bytes of the control message for three descriptors, which is the most that go at once.
+const DESCRIPTOR_SPACE: usize = rustix::cmsg_space!(ScmRights(3));
 
 /// Why a supervisor did not answer.
 #[derive(Debug, Error)]
@@ -167,15 +174,41 @@ impl Connection {
     /// # Errors
     /// [`ShimError::Gone`].
     pub async fn send(&mut self, request: &Request) -> Result<(), ShimError> {
-        let mut frame = Vec::new();
-        if !protocol::encode(request, &mut frame) {
-            let why = format!("the request is longer than {} bytes", protocol::MAX_FRAME);
-            return Err(ShimError::Refused(why));
-        }
+        let frame = frame(request)?;
         self.stream.write_all(&frame).await.map_err(ShimError::Gone)
     }
 
-    /// The next answer.
+    /// Sends a request with descriptors, which go along with its first bytes.
+    ///
+    /// # Errors
+    /// [`ShimError::Gone`], [`ShimError::Refused`] for a request that is too long.
+    pub async fn send_with(
+        &mut self,
+        request: &Request,
+        descriptors: &[BorrowedFd<'_>],
+    ) -> Result<(), ShimError> {
+        let frame = frame(request)?;
+        let first = || {
+            let mut space = [MaybeUninit::uninit(); DESCRIPTOR_SPACE];
+            let mut control = SendAncillaryBuffer::new(&mut space);
+            if !control.push(SendAncillaryMessage::ScmRights(descriptors)) {
+                return Err(io::ErrorKind::InvalidInput.into());
+            }
+            let part = [IoSlice::new(&frame)];
+            Ok(rustix::net::sendmsg(
+                &self.stream,
+                &part,
+                &mut control,
+                SendFlags::NOSIGNAL,
+            )?)
+        };
+        let sent = self.stream.async_io(Interest::WRITABLE, first).await;
+        let rest = frame.get(sent.map_err(ShimError::Gone)?..);
+        let rest = rest.unwrap_or_default();
+        self.stream.write_all(rest).await.map_err(ShimError::Gone)
+    }
+
+    /// The next answer. May be dropped and asked again.
     ///
     /// # Errors
     /// [`ShimError::Gone`] at the end of the connection, [`ShimError::Garbled`].
@@ -201,6 +234,41 @@ impl Connection {
             }
         }
     }
+}
+
+fn frame(request: &Request) -> Result<Vec<u8>, ShimError> {
+    let mut frame = Vec::new();
+    if protocol::encode(request, &mut frame) {
+        return Ok(frame);
+    }
+    let why = format!("the request is longer than {} bytes", protocol::MAX_FRAME);
+    Err(ShimError::Refused(why))
+}
+
+/// Takes the one descriptor that is sent on a socket; `None` if its other end is closed without.
+///
+/// # Errors
+/// Of the socket.
+pub async fn receive_descriptor(socket: UnixStream) -> io::Result<Option<OwnedFd>> {
+    socket
+        .async_io(Interest::READABLE, || {
+            let mut space = [MaybeUninit::uninit(); DESCRIPTOR_SPACE];
+            let mut control = RecvAncillaryBuffer::new(&mut space);
+            let mut byte = [0];
+            let flags = RecvFlags::CMSG_CLOEXEC;
+            rustix::net::recvmsg(
+                &socket,
+                &mut [IoSliceMut::new(&mut byte)],
+                &mut control,
+                flags,
+            )?;
+            let mut found = control.drain().filter_map(|message| match message {
+                RecvAncillaryMessage::ScmRights(descriptors) => Some(descriptors),
+                _ => None,
+            });
+            Ok(found.next().and_then(|mut descriptors| descriptors.next()))
+        })
+        .await
 }
 
 /// Connects through the directory's descriptor, since a socket's path may have 107 bytes at most.

@@ -101,6 +101,12 @@ pub fn die_with_parent() -> Result<()> {
     )
 }
 
+/// Makes the calling process and its children opaque: nobody without CAP_SYS_PTRACE looks into what they
+/// have open, map or run, until they exec.
+pub fn hide() -> Result<()> {
+    prctl(libc::PR_SET_DUMPABLE, 0, 0)
+}
+
 /// Keeps permitted capabilities while the user changes.
 pub fn keep_capabilities() -> Result<()> {
     prctl(libc::PR_SET_KEEPCAPS, 1, 0)

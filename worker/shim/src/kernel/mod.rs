@@ -6,6 +6,8 @@
 
 pub mod identity;
 pub mod mount;
+pub mod pass;
+pub mod terminal;
 pub mod wait;
 
 use std::ffi::CStr;

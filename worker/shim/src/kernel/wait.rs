@@ -65,6 +65,14 @@ pub fn signal(pidfd: BorrowedFd<'_>, signal: i32) -> Result<()> {
     })
 }
 
+/// Ends a child that has not been reaped, and its process group.
+pub fn end_group(pid: i32, pidfd: BorrowedFd<'_>) {
+    // SAFETY: no memory is involved. The number cannot belong to another group: its leader is not reaped.
+    unsafe { libc::kill(-pid, libc::SIGKILL) };
+    // It may not have come to a session of its own.
+    let _ = signal(pidfd, libc::SIGKILL);
+}
+
 /// How a child ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {

@@ -383,6 +383,18 @@ impl Group {
         )
     }
 
+    /// True if its processes are frozen, or about to be.
+    #[must_use]
+    pub fn is_frozen(&self) -> bool {
+        let file = match (self.legacy("freezer"), &self.unified) {
+            (Some(freezer), _) => freezer.join("freezer.state"),
+            (None, Some(unified)) => unified.join("cgroup.freeze"),
+            (None, None) => return false,
+        };
+        let text = std::fs::read_to_string(file).unwrap_or_default();
+        matches!(text.trim(), "FROZEN" | "FREEZING" | "1")
+    }
+
     /// What the container uses now. What cannot be read counts as zero.
     #[must_use]
     pub fn stats(&self) -> Stats {

@@ -242,6 +242,10 @@ impl Container {
             })
     }
 
+    pub(super) fn failed_exec(&self, source: ShimError) -> RuntimeError {
+        self.failed("run a program in it", source)
+    }
+
     async fn ask(&self, act: &'static str, request: &Request) -> Result<Reply, RuntimeError> {
         let exchange = async {
             Connection::open(&self.place.socket())

@@ -73,6 +73,14 @@ pub enum RuntimeError {
         /// Why it failed.
         source: io::Error,
     },
+    /// No further program runs in it now.
+    #[error("cannot run a program in container {id}: {reason}")]
+    Exec {
+        /// Which container.
+        id: String,
+        /// Why, and what to do.
+        reason: String,
+    },
     /// It does not die.
     #[error("container {id} was killed and has not ended after {after:?}")]
     Immortal {

@@ -285,7 +285,7 @@ fn program(process: &Process, filter: Filter) -> Result<Program, PlanError> {
 }
 
 /// The paths that a command may stand for, as a shell would look for it.
-fn candidates(command: &str, env: &[String]) -> Vec<String> {
+pub fn candidates(command: &str, env: &[String]) -> Vec<String> {
     if command.contains('/') {
         return vec![command.to_owned()];
     }

@@ -1,6 +1,7 @@
 //! Where a container's files are, and the record that a later daemon finds.
 
 use crate::exec::cgroup::Group;
+use oci_spec::runtime::Process;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io;
@@ -33,6 +34,38 @@ pub struct Record {
     pub group: Group,
     /// When it was made, in milliseconds since 1970.
     pub created_ms: u64,
+    /// What further programs begin with; absent in records of releases that ran none.
+    #[serde(default)]
+    pub program: Option<Base>,
+}
+
+/// What further programs in a container have of its own.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Base {
+    /// `NAME=value`.
+    pub env: Vec<String>,
+    /// Working directory.
+    pub cwd: PathBuf,
+    /// User id.
+    pub uid: u32,
+    /// Group id.
+    pub gid: u32,
+    /// Supplementary groups.
+    pub groups: Vec<u32>,
+}
+
+impl Base {
+    /// Of a bundle's own program.
+    pub fn of(process: &Process) -> Self {
+        let user = process.user();
+        Self {
+            env: process.env().clone().unwrap_or_default(),
+            cwd: process.cwd().clone(),
+            uid: user.uid(),
+            gid: user.gid(),
+            groups: user.additional_gids().clone().unwrap_or_default(),
+        }
+    }
 }
 
 /// The shape of [`Record`] that is written.

@@ -1,5 +1,6 @@
 //! Containers made for real: this needs root, and leaves nothing behind.
 
+mod further;
 mod isolation;
 mod life;
 mod outlive;
