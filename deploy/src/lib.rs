@@ -1,5 +1,7 @@
 //! Deploy: from a description to a running release, on the user's side.
 //!
-//! For now it holds the lab: a whole cluster on one machine. It prints nothing; the command line does.
+//! It holds stacks, which are services read from compose files, and the lab: a whole cluster on one machine.
+//! It prints nothing and calls no cluster; the command line does.
 
 pub mod lab;
+pub mod stack;

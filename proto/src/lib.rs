@@ -20,6 +20,7 @@ pub mod service;
 pub mod spec;
 pub mod task;
 pub mod time;
+pub mod unit;
 pub mod validate;
 pub mod view;
 pub mod wire;

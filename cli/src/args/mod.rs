@@ -3,6 +3,7 @@
 pub mod network;
 pub mod read;
 pub mod service;
+pub mod stack;
 pub mod swarm;
 
 use std::path::PathBuf;
@@ -60,6 +61,9 @@ pub enum Command {
     /// What containers are made from.
     #[command(subcommand)]
     Image(network::ImageCommand),
+    /// Services that belong together, described by compose files.
+    #[command(subcommand)]
+    Stack(Box<stack::StackCommand>),
     /// A whole cluster on this machine, to learn, test and drill.
     Lab(crate::lab::LabArgs),
     /// Show a whole cluster at work on this machine, in under a minute.

@@ -1,8 +1,8 @@
 //! Reads single values as Docker's users write them: durations, sizes, ports.
 
-use std::time::Duration;
-
 use skep_proto::spec::{PortSpec, Protocol, PublishMode};
+
+pub use skep_proto::unit::{bytes, cpus, duration, signal};
 
 /// A network named on the command line, not looked up yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,121 +11,6 @@ pub struct NetworkArg {
     pub name: String,
     /// Further names by which the service is found there.
     pub aliases: Vec<String>,
-}
-
-/// Reads a duration such as `1m30s`, `500ms` or `1.5h`.
-///
-/// # Errors
-/// Says what is not understood.
-pub fn duration(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("\"{text}\" is not a duration such as 500ms, 10s or 1m30s");
-    if text == "0" {
-        return Ok(Duration::ZERO);
-    }
-    let (mut rest, mut total) = (text, 0.0);
-    while !rest.is_empty() {
-        let end = rest
-            .find(|c: char| !c.is_ascii_digit() && c != '.')
-            .ok_or_else(wrong)?;
-        let (number, tail) = rest.split_at(end);
-        let unit = tail
-            .find(|c: char| c.is_ascii_digit())
-            .unwrap_or(tail.len());
-        let (unit, next) = tail.split_at(unit);
-        let seconds = match unit {
-            "h" => 3600.0,
-            "m" => 60.0,
-            "s" => 1.0,
-            "ms" => 1e-3,
-            "us" | "µs" => 1e-6,
-            "ns" => 1e-9,
-            _ => return Err(wrong()),
-        };
-        total += number.parse::<f64>().map_err(|_| wrong())? * seconds;
-        rest = next;
-    }
-    if text.is_empty() {
-        return Err(wrong());
-    }
-    Duration::try_from_secs_f64(total).map_err(|_| wrong())
-}
-
-/// Reads a size such as `64m` or `1.5g`: units are powers of 1024.
-///
-/// # Errors
-/// Says what is not understood.
-pub fn bytes(text: &str) -> Result<u64, String> {
-    let wrong = || format!("\"{text}\" is not a size such as 512k, 64m or 1g");
-    let lower = text.to_ascii_lowercase();
-    let end = lower
-        .find(|c: char| !c.is_ascii_digit() && c != '.')
-        .unwrap_or(lower.len());
-    let (number, unit) = lower.split_at(end);
-    let shift = match unit.trim() {
-        "" | "b" => 0,
-        "k" | "kb" | "kib" => 10,
-        "m" | "mb" | "mib" => 20,
-        "g" | "gb" | "gib" => 30,
-        "t" | "tb" | "tib" => 40,
-        _ => return Err(wrong()),
-    };
-    scaled(number, 1 << shift).ok_or_else(wrong)
-}
-
-/// Reads a number of cores such as `0.5`, as billionths.
-///
-/// # Errors
-/// Says what is not understood.
-pub fn cpus(text: &str) -> Result<u64, String> {
-    scaled(text, 1_000_000_000)
-        .ok_or_else(|| format!("\"{text}\" is not a number of cores such as 0.5"))
-}
-
-/// `text`, a decimal fraction, times `factor`; exact, rounded down.
-fn scaled(text: &str, factor: u64) -> Option<u64> {
-    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
-    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-    if (whole.is_empty() && fraction.is_empty()) || !digits(whole) || !digits(fraction) {
-        return None;
-    }
-    let whole: u64 = if whole.is_empty() {
-        0
-    } else {
-        whole.parse().ok()?
-    };
-    let fraction = fraction.get(..fraction.len().min(9)).unwrap_or_default();
-    let numerator: u128 = if fraction.is_empty() {
-        0
-    } else {
-        fraction.parse().ok()?
-    };
-    let divisor = 10u128.checked_pow(u32::try_from(fraction.len()).ok()?)?;
-    let part = u64::try_from(numerator * u128::from(factor) / divisor).ok()?;
-    whole.checked_mul(factor)?.checked_add(part)
-}
-
-/// Reads a signal by name (`SIGTERM`, `TERM`) or number.
-///
-/// # Errors
-/// Says what is not understood.
-pub fn signal(text: &str) -> Result<i32, String> {
-    let wrong = || format!("\"{text}\" is not a signal such as SIGTERM, INT or 15");
-    if let Ok(number) = text.parse::<i32>() {
-        return if (1..=64).contains(&number) {
-            Ok(number)
-        } else {
-            Err(wrong())
-        };
-    }
-    let upper = text.to_ascii_uppercase();
-    let name = if upper.starts_with("SIG") {
-        upper
-    } else {
-        format!("SIG{upper}")
-    };
-    name.parse::<nix::sys::signal::Signal>()
-        .map(|signal| signal as i32)
-        .map_err(|_| wrong())
 }
 
 /// Reads a published port, in the short or the long form.

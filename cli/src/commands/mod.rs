@@ -7,6 +7,7 @@ pub mod network;
 pub mod node;
 pub mod rows;
 pub mod service;
+pub mod stack;
 pub mod swarm;
 pub mod task;
 pub mod watch;
@@ -22,6 +23,9 @@ use client::Client;
 /// # Errors
 /// What the user is to read: thing, reason, way out.
 pub async fn run(command: Command, host: Option<&str>) -> anyhow::Result<ExitCode> {
+    if let Command::Stack(command) = command {
+        return stack::run(host, *command).await;
+    }
     let client = Client::connect(host).await?;
     match command {
         Command::Swarm(command) => swarm::run(&client, command).await,
@@ -30,8 +34,10 @@ pub async fn run(command: Command, host: Option<&str>) -> anyhow::Result<ExitCod
         Command::Task(command) => task::run(&client, command).await,
         Command::Network(command) => network::run(&client, command).await,
         Command::Image(command) => image::run(&client, command).await,
-        // These need no daemon.
-        Command::Daemon(_) | Command::Demo(_) | Command::Lab(_) => Ok(ExitCode::SUCCESS),
+        // These need no daemon, or have been done.
+        Command::Stack(_) | Command::Daemon(_) | Command::Demo(_) | Command::Lab(_) => {
+            Ok(ExitCode::SUCCESS)
+        }
     }
 }
 
