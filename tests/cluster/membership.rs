@@ -54,6 +54,32 @@ fn a_worker_that_leaves_takes_its_tasks_away_and_can_join_again() {
     assert!(tasks.iter().any(|task| task["node"] == "node-2"));
 }
 
+#[test]
+fn a_worker_hears_of_managers_that_came_after_it() {
+    let cluster = Cluster::up(SKEP, 1, 3);
+    for newcomer in ["node-3", "node-4"] {
+        cluster.skep(newcomer, &["swarm", "leave"]);
+        cluster.skep("node-1", &["node", "rm", "--force", newcomer]);
+        cluster.join(newcomer, "manager");
+    }
+    cluster.until("three managers", || {
+        let nodes = cluster.try_list("node-1", &["node", "ls"]);
+        let there = nodes.unwrap_or_default();
+        let reached = there
+            .iter()
+            .filter(|node| node["manager"] == "leader" || node["manager"] == "reachable");
+        reached.count() == 3
+    });
+    cluster.lab.kill("node-1").expect("a kill");
+    cluster.until("the worker found the new leader", || {
+        let nodes = cluster.try_list("node-3", &["node", "ls"]);
+        let there = nodes.unwrap_or_default();
+        let state = |of: &str| there.iter().find(|node| node["name"] == of);
+        let is = |of: &str, wanted: &str| state(of).is_some_and(|node| node["state"] == wanted);
+        is("node-1", "down") && is("node-2", "ready")
+    });
+}
+
 fn leader(cluster: &Cluster, on: &str) -> Option<String> {
     let nodes = cluster.try_list(on, &["node", "ls"])?;
     let leader = nodes.iter().find(|node| node["manager"] == "leader")?;

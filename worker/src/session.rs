@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use skep_netd::Kernel;
 use skep_proto::assignment::Assignment;
+use skep_proto::channel;
 use skep_proto::difference::Difference;
 use skep_proto::node::{NodeDescription, Role};
 use skep_proto::wire::{WireError, v1};
@@ -59,6 +60,28 @@ enum Broken {
     Wire(#[from] WireError),
 }
 
+impl Broken {
+    /// Where the leader is, from a manager that does not lead. It need not be one that was heard of: managers
+    /// come and go while a worker is away.
+    fn leader(&self) -> Option<SocketAddr> {
+        let Self::Status(status) = self else {
+            return None;
+        };
+        let leader = status.metadata().get(channel::LEADER)?;
+        leader.to_str().ok()?.parse().ok()
+    }
+}
+
+/// What became of a try.
+enum End {
+    /// There was none.
+    None,
+    /// There was none, but the manager named the leader.
+    Elsewhere(SocketAddr),
+    /// It stood, and ended.
+    Stood,
+}
+
 /// All that a session needs.
 pub(crate) struct Session<E, K> {
     pub(crate) agent: Arc<Agent<E, K>>,
@@ -97,20 +120,26 @@ impl<E: Exec, K: Kernel> Session<E, K> {
     pub(crate) async fn run(mut self) {
         let mut pause = FIRST_PAUSE;
         let mut turn = 0_usize;
+        let mut named = None;
         self.peers.set(self.managers.clone());
         while !*self.stopping.borrow() {
-            let manager = self
-                .managers
-                .get(turn % self.managers.len().max(1))
-                .copied();
-            turn = turn.wrapping_add(1);
+            let next = self.managers.get(turn % self.managers.len().max(1));
+            let next = next.copied();
+            let manager = named.take().or_else(|| {
+                turn = turn.wrapping_add(1);
+                next
+            });
             if let Some(manager) = manager {
-                let welcomed = self.one(manager).await;
+                let end = self.one(manager).await;
                 self.connected.send_replace(None);
-                if welcomed {
-                    pause = FIRST_PAUSE;
-                    // The same one first: it may only have blinked.
-                    turn = turn.wrapping_sub(1);
+                match end {
+                    End::Stood => {
+                        pause = FIRST_PAUSE;
+                        // The same one first: it may only have blinked.
+                        named = Some(manager);
+                    }
+                    End::Elsewhere(leader) if leader != manager => named = Some(leader),
+                    End::Elsewhere(_) | End::None => {}
                 }
             }
             let jitter = rand::random_range(0.5..1.0);
@@ -123,14 +152,14 @@ impl<E: Exec, K: Kernel> Session<E, K> {
         }
     }
 
-    /// One session; tells whether it ever stood.
-    async fn one(&mut self, manager: SocketAddr) -> bool {
+    /// One session.
+    async fn one(&mut self, manager: SocketAddr) -> End {
         let opened = self.open(manager).await;
         let (welcome, sender, mut stream) = match opened {
             Ok(opened) => opened,
             Err(error) => {
                 tracing::debug!(manager = %manager, error = %error, "no session");
-                return false;
+                return error.leader().map_or(End::None, End::Elsewhere);
             }
         };
         tracing::info!(manager = %manager, session = welcome.session, "session opened");
@@ -144,7 +173,7 @@ impl<E: Exec, K: Kernel> Session<E, K> {
         if let Err(error) = ended {
             tracing::info!(manager = %manager, error = %error, "session ended");
         }
-        true
+        End::Stood
     }
 
     async fn open(

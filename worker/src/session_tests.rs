@@ -28,7 +28,11 @@ pub(crate) struct Seat {
     hears: Streaming<v1::WorkerMessage>,
 }
 
-struct Service(Mutex<mpsc::Sender<Seat>>);
+struct Service {
+    seats: Mutex<mpsc::Sender<Seat>>,
+    /// It follows this one, and takes no session.
+    leader: Option<SocketAddr>,
+}
 
 #[tonic::async_trait]
 impl v1::dispatch_server::Dispatch for Service {
@@ -38,9 +42,15 @@ impl v1::dispatch_server::Dispatch for Service {
         &self,
         request: Request<Streaming<v1::WorkerMessage>>,
     ) -> Result<Response<Self::SessionStream>, Status> {
+        if let Some(leader) = self.leader {
+            let mut status = Status::unavailable("this manager does not lead");
+            let leader = leader.to_string().parse().unwrap();
+            status.metadata_mut().insert(channel::LEADER, leader);
+            return Err(status);
+        }
         let (says, receiver) = mpsc::channel(100);
         let hears = request.into_inner();
-        self.0
+        self.seats
             .lock()
             .unwrap()
             .try_send(Seat { says, hears })
@@ -65,10 +75,17 @@ impl v1::dispatch_server::Dispatch for Service {
 
 impl Manager {
     pub(crate) async fn new() -> Self {
+        Self::following(None).await
+    }
+
+    async fn following(leader: Option<SocketAddr>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (sender, sessions) = mpsc::channel(100);
-        let service = v1::dispatch_server::DispatchServer::new(Service(Mutex::new(sender)));
+        let service = v1::dispatch_server::DispatchServer::new(Service {
+            seats: Mutex::new(sender),
+            leader,
+        });
         let server = Server::builder().add_service(service);
         tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
         Self { address, sessions }
@@ -267,6 +284,25 @@ async fn the_next_manager_is_tried_and_remembered() {
     let (_seat, _) = two.greet(&[two.address]).await;
     let remembered = async {
         while db.managers().unwrap() != [two.address] {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(SOON, remembered).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_leader_that_was_never_heard_of_is_found() {
+    let (node, mut leader) = (Node::new().await, Manager::new().await);
+    let follower = Manager::following(Some(leader.address)).await;
+    let _stop = start(&node, &[follower.address]);
+    let (mut seat, _) = leader.greet(&[follower.address]).await;
+    seat.say(Says::Managers(v1::Managers {
+        addresses: vec![leader.address.into(), follower.address.into()],
+    }))
+    .await;
+    let db = node.db.clone().unwrap();
+    let remembered = async {
+        while db.managers().unwrap() != [leader.address, follower.address] {
             tokio::task::yield_now().await;
         }
     };

@@ -1,13 +1,13 @@
 //! Converts: a worker's messages in, what it is told out. The only file of this room that names generated types.
 
+use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::{Stream, StreamExt};
 use skep_proto::assignment::Report;
 use skep_proto::channel;
-use skep_proto::node::{Node, NodeDescription};
+use skep_proto::node::NodeDescription;
 use skep_proto::wire::{self, WireError, v1};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -26,8 +26,6 @@ const VERSION: u32 = 1;
 const HELLO: Duration = Duration::from_secs(5);
 /// Messages on their way in each direction.
 const ON_THE_WAY: usize = 16;
-/// Where a worker that asked another manager finds the leader.
-pub const LEADER: &str = "skep-leader";
 
 type Answers = Pin<Box<dyn Stream<Item = Result<v1::ManagerMessage, Status>> + Send>>;
 
@@ -128,7 +126,7 @@ impl Dispatch {
             Standing::Following { leader } => {
                 let mut status = not_leading();
                 if let Ok(value) = leader.to_string().parse() {
-                    status.metadata_mut().insert(LEADER, value);
+                    status.metadata_mut().insert(channel::LEADER, value);
                 }
                 Err(status)
             }
@@ -190,19 +188,14 @@ fn welcome(state: &State, session: u64) -> v1::ManagerMessage {
             session,
             heartbeat_ms: millis(spec.heartbeat),
             down_after_ms: millis(spec.down_after),
-            managers: Some(managers(state)),
+            managers: Some(managers(&session::managers(state))),
         })),
     }
 }
 
-fn managers(state: &State) -> v1::Managers {
-    let address = |node: &Arc<Node>| {
-        node.manager
-            .as_ref()
-            .map(|it| v1::Address::from(it.address))
-    };
+fn managers(addresses: &[SocketAddr]) -> v1::Managers {
     v1::Managers {
-        addresses: state.nodes().filter_map(address).collect(),
+        addresses: addresses.iter().copied().map(Into::into).collect(),
     }
 }
 
@@ -252,6 +245,7 @@ fn message(told: Told) -> v1::ManagerMessage {
             sequence,
             difference: Some(v1::Difference::from(&*difference)),
         }),
+        Told::Managers(addresses) => Message::Managers(managers(&addresses)),
         Told::Committed(number) => Message::ReportCommitted(v1::ReportCommitted { number }),
     };
     v1::ManagerMessage {

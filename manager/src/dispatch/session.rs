@@ -3,6 +3,7 @@
 //! The worker is told the whole assignment first, then differences, one unacknowledged at a time; what
 //! changes meanwhile goes into the next. It counts as up once it has acknowledged its first.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -44,6 +45,8 @@ pub enum Told {
     Difference(u64, Box<Difference>),
     /// All reports up to this number are committed.
     Committed(u64),
+    /// Where managers are, after that has changed.
+    Managers(Vec<SocketAddr>),
 }
 
 /// What a session has sent.
@@ -76,6 +79,7 @@ pub async fn run(
         term,
         told: &told,
         sent: None,
+        managers: managers(&dispatch.ring.stale()),
     };
     let mut changes = dispatch.ring.watch();
     let reason = loop {
@@ -121,6 +125,12 @@ pub async fn run(
         .live
         .close(&session, Instant::now(), stopping.then_some(RESTART_GRACE));
     reason
+}
+
+/// Where the managers of a state are.
+pub fn managers(state: &State) -> Vec<SocketAddr> {
+    let managers = state.managers().filter_map(|node| node.manager.as_ref());
+    managers.map(|manager| manager.address).collect()
 }
 
 /// Silence for so long means down.
@@ -179,6 +189,8 @@ struct Teller<'a> {
     term: u64,
     told: &'a mpsc::Sender<Told>,
     sent: Option<Sent>,
+    /// As the worker knows them.
+    managers: Vec<SocketAddr>,
 }
 
 impl Teller<'_> {
@@ -186,6 +198,12 @@ impl Teller<'_> {
     async fn tell(&mut self, state: &State) -> Result<(), &'static str> {
         if state.node(self.session.node).is_none() {
             return Err("the node was removed");
+        }
+        let managers = managers(state);
+        if managers != self.managers && !managers.is_empty() {
+            self.managers.clone_from(&managers);
+            let told = self.told.send(Told::Managers(managers)).await;
+            told.map_err(|_| "the connection closed")?;
         }
         if self.sent.as_ref().is_some_and(|sent| !sent.acknowledged) {
             return Ok(());

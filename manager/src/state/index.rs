@@ -21,6 +21,7 @@ impl State {
     pub(super) fn index_node(&mut self, id: NodeId, new: Option<Arc<Node>>) {
         if let Some(old) = self.nodes.remove(&id) {
             self.index.down.remove(&id);
+            self.index.managers.remove(&id);
             if self.index.numbers.get(&old.number) == Some(&id) {
                 self.index.numbers.remove(&old.number);
             }
@@ -28,6 +29,9 @@ impl State {
         if let Some(node) = new {
             if node.status.state == NodeState::Down {
                 self.index.down.insert(id);
+            }
+            if node.manager.is_some() {
+                self.index.managers.insert(id);
             }
             if node.number != 0 {
                 self.index.numbers.insert(node.number, id);

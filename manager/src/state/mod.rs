@@ -91,6 +91,8 @@ struct Index {
     removed: OrdSet<ServiceId>,
     /// Nodes that are down.
     down: OrdSet<NodeId>,
+    /// Nodes that are managers.
+    managers: OrdSet<NodeId>,
     /// Answered requests by age.
     requests: OrdSet<(ClusterTime, RequestId)>,
 }

@@ -69,6 +69,12 @@ impl State {
         self.nodes.values()
     }
 
+    /// Nodes that are managers, ascending by id.
+    pub fn managers(&self) -> impl Iterator<Item = &Arc<Node>> {
+        let managers = self.index.managers.iter();
+        managers.filter_map(|id| self.nodes.get(id))
+    }
+
     /// Nodes that are down, ascending by id.
     pub fn down_nodes(&self) -> impl Iterator<Item = &Arc<Node>> {
         self.index.down.iter().filter_map(|id| self.nodes.get(id))

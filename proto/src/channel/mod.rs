@@ -29,6 +29,8 @@ use std::time::Duration;
 
 use rustls::crypto::CryptoProvider;
 
+/// The metadata in which a manager that does not lead says where the leader is, as ADDRESS:PORT.
+pub const LEADER: &str = "skep-leader";
 /// A connection that is idle is asked so often whether it still stands.
 pub const KEEPALIVE: Duration = Duration::from_secs(1);
 /// A connection that does not answer for so long is dead.
