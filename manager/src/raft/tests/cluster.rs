@@ -257,3 +257,55 @@ async fn entry_that_is_not_understood_stops_the_manager() {
         Err(ProposeError::Ended(_))
     ));
 }
+
+/// Leadership is handed over, the old leader is taken out, and the rest goes on writing: again and again,
+/// since what went wrong here once was a race.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn leader_that_leaves_never_holds_up_the_rest() {
+    for round in 0..60 {
+        let mut world = World::new(3, plain).await;
+        world.write("before", round).await;
+        let old = world.leader().await;
+        let id = world.manager(old).consensus.id();
+        let handed = world.manager(old).consensus.remove(id).await;
+        assert!(
+            matches!(handed, Err(MembershipError::NotLeader { leader: Some(_) })),
+            "{handed:?}"
+        );
+        let new = loop {
+            let new = world.leader().await;
+            if new != old {
+                break world.manager(new).consensus.clone();
+            }
+        };
+        // A fresh leader has yet to hear who is alive.
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while let Err(error) = new.remove(id).await {
+            assert!(Instant::now() < deadline, "{error}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        world.kill(old).await;
+        for number in 0..5 {
+            world.write(&format!("after {number}"), round).await;
+        }
+    }
+}
+
+/// Answers that come too late are as good as lost, and replication begins again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn late_answers_never_hold_up_replication() {
+    let world = World::new(3, patient).await;
+    for round in 0..40 {
+        world.switch.lag(Duration::from_millis(500));
+        let leader = world.manager(world.leader().await).consensus.clone();
+        for number in 0..3 {
+            let _ = leader.propose(&(format!("during {number}"), round)).await;
+        }
+        world.switch.lag(Duration::ZERO);
+        world.write("after", round).await;
+        world
+            .wait_states(|state| state.get("after") == Some(round))
+            .await;
+        println!("round {round}");
+    }
+}

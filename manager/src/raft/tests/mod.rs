@@ -83,6 +83,8 @@ pub(crate) struct Switch(Arc<Mutex<Plugs>>);
 struct Plugs {
     inbound: HashMap<u64, Arc<dyn Inbound>>,
     cut: HashSet<u64>,
+    /// Answers take up to so long.
+    lag: Duration,
     snapshots: usize,
 }
 
@@ -101,6 +103,11 @@ impl Switch {
 
     pub(crate) fn heal(&self, id: u64) {
         self.0.lock().unwrap().cut.remove(&id);
+    }
+
+    /// From now on answers take up to `most`.
+    pub(crate) fn lag(&self, most: Duration) {
+        self.0.lock().unwrap().lag = most;
     }
 
     pub(crate) fn snapshots(&self) -> usize {
@@ -139,7 +146,12 @@ impl Transport for Plug {
         Box::pin(async move {
             let from = *plug.from.get().unwrap_or(&0);
             match plug.switch.route(from, target.id) {
-                Ok(inbound) => inbound.answer(target.id, call, body).await,
+                Ok(inbound) => {
+                    let most = plug.switch.0.lock().unwrap().lag;
+                    let answer = inbound.answer(target.id, call, body).await;
+                    tokio::time::sleep(most.mul_f64(rand::random())).await;
+                    answer
+                }
                 Err(TransportError::Late(_)) => {
                     // A cut swallows; nobody is told.
                     tokio::time::sleep(within).await;
