@@ -93,8 +93,9 @@ pub struct DaemonArgs {
     /// Labels of this machine, for constraints on engine.labels.NAME.
     #[arg(long, value_name = "NAME=VALUE")]
     pub label: Vec<String>,
-    /// Least important lines that are logged: error, warn, info, debug or trace [default: info].
-    #[arg(long, value_name = "LEVEL")]
+    /// Least important lines that are logged: error, warn, info, debug or trace [default: info]; more levels for
+    /// single parts may follow, as in info,openraft=debug.
+    #[arg(long, value_name = "LEVEL", env = "SKEP_LOG_LEVEL")]
     pub log_level: Option<String>,
     /// Log to this file instead of the standard error output.
     #[arg(long, value_name = "FILE")]

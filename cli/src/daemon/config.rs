@@ -71,7 +71,8 @@ pub fn read(args: DaemonArgs, host: Option<&str>) -> anyhow::Result<Config> {
         .log_level
         .or(file.log_level)
         .unwrap_or_else(|| "info".into());
-    if !["error", "warn", "info", "debug", "trace"].contains(&log_level.as_str()) {
+    let level = log_level.split(',').next().unwrap_or_default();
+    if !["error", "warn", "info", "debug", "trace"].contains(&level) {
         bail!("--log-level {log_level}: expected error, warn, info, debug or trace");
     }
     Ok(Config {

@@ -9,13 +9,13 @@ use tracing_subscriber::EnvFilter;
 
 use super::config::Config;
 
-/// Sends log lines to the file or the standard error output. openraft speaks up only when something is wrong:
-/// what it does is told by the manager.
+/// Sends log lines to the file or the standard error output. openraft speaks up only when something is wrong,
+/// as what it does is told by the manager, unless the level asks for it: `info,openraft=debug`.
 ///
 /// # Errors
 /// When the file cannot be opened.
 pub fn start(config: &Config) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(format!("{},openraft=error,h2=error", config.log_level))
+    let filter = EnvFilter::try_new(format!("openraft=error,h2=error,{}", config.log_level))
         .with_context(|| format!("--log-level {}", config.log_level))?;
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
