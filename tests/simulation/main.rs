@@ -20,7 +20,7 @@ use skep_harness::world::{Summary, live};
 mod plans;
 
 /// Seeds of a run when `SKEP_SEEDS` does not say.
-const SEEDS: u64 = 2000;
+const SEEDS: u64 = 600;
 /// A planted bug has to be caught within so many seeds.
 const CAUGHT_WITHIN: u64 = 60;
 
