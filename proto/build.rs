@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-const FILES: [&str; 10] = [
+const FILES: [&str; 11] = [
     "spec.proto",
     "objects.proto",
     "view.proto",
@@ -11,6 +11,7 @@ const FILES: [&str; 10] = [
     "ca.proto",
     "blob.proto",
     "control.proto",
+    "images.proto",
     "local.proto",
     "store.proto",
 ];
@@ -26,10 +27,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .bytes(".skep.v1.RaftMessage")
         .bytes(".skep.v1.SnapshotChunk")
         .bytes(".skep.v1.ImageChunk")
+        .bytes(".skep.v1.ArchiveChunk")
         .skip_debug([
             ".skep.v1.Authority",
             ".skep.v1.JoinSecrets",
             ".skep.v1.JoinRequest",
+            ".skep.v1.RegistryAuth",
         ])
         .compile_fds(descriptors)?;
     Ok(())

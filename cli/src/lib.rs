@@ -8,6 +8,7 @@ pub mod commands;
 pub mod daemon;
 pub mod demo;
 pub mod lab;
+pub mod login;
 pub mod output;
 
 use std::ffi::OsString;

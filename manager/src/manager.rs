@@ -20,7 +20,7 @@ use tonic::service::Routes;
 
 use crate::admit::{Admit, Admitted};
 use crate::ca::CaDoor;
-use crate::control::{Control, Forward};
+use crate::control::{Control, Forward, SharedResolver};
 use crate::dispatch::{Dispatch, reports};
 use crate::leader::{self, Live, Standing};
 use crate::peers::Peers;
@@ -45,6 +45,8 @@ pub struct Config {
     pub raft: RaftId,
     /// Proves who it is.
     pub identity: Identity,
+    /// Asks registries what images' names mean.
+    pub resolver: SharedResolver,
 }
 
 /// What a new cluster begins with.
@@ -115,8 +117,15 @@ impl Manager {
             stop.clone(),
         ));
         let (node, peers) = (config.node, Peers::new(config.identity));
+        let resolver = config.resolver;
         Ok(Self {
-            control: Control::new(ring.clone(), consensus.clone(), live.clone(), node),
+            control: Control::new(
+                ring.clone(),
+                consensus.clone(),
+                live.clone(),
+                node,
+                resolver,
+            ),
             dispatch: Dispatch::new(ring.clone(), live, report, standing.clone()),
             ca: CaDoor::new(ring.clone()),
             peers,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use ipnet::Ipv4Net;
 
 use crate::ids::{NetworkId, ServiceId, TaskId};
-use crate::image::Digest;
+use crate::image::{Digest, RegistryAuth};
 use crate::spec::{Protocol, TaskSpec};
 use crate::task::{Slot, TaskState, TaskStatus};
 use crate::view::View;
@@ -53,6 +53,8 @@ pub struct AssignedTask {
     pub attachments: Vec<AssignedAttachment>,
     /// It is out of names and virtual addresses everywhere: the stop signal may go out now.
     pub drained: bool,
+    /// For its image's registry. A worker does not write it down.
+    pub auth: Option<Arc<RegistryAuth>>,
 }
 
 impl AssignedTask {

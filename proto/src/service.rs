@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use crate::ids::{NetworkId, ServiceId};
+use crate::image::RegistryAuth;
 use crate::spec::{Protocol, PublishMode, ServiceSpec, TaskSpec};
 use crate::time::{ClusterTime, WallTime};
 
@@ -33,6 +34,8 @@ pub struct Service {
     pub ports: Vec<PortBinding>,
     /// Set once it is removed: its tasks are ended, then it goes.
     pub removed: Option<ClusterTime>,
+    /// For its image's registry. Not part of the spec: changed, it replaces no task.
+    pub auth: Option<Arc<RegistryAuth>>,
 }
 
 /// A published port that has been given.

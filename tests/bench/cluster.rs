@@ -62,6 +62,7 @@ pub fn creation(name: &str, replicas: u32, network: Option<NetworkId>) -> v1::Cr
     v1::CreateServiceRequest {
         request: request(),
         spec: Some(v1::ServiceSpec::from(&spec)),
+        ..Default::default()
     }
 }
 

@@ -106,6 +106,7 @@ pub fn service(id: u128, spec: ServiceSpec) -> Service {
         vips: BTreeMap::new(),
         ports: Vec::new(),
         removed: None,
+        auth: None,
     }
 }
 

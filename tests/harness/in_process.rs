@@ -215,6 +215,7 @@ async fn start(
     identity: &Identity,
 ) -> Manager {
     let config = skep_manager::Config {
+        resolver: std::sync::Arc::new(skep_manager::control::NoRegistry),
         directory: directory.path().join("manager"),
         node,
         raft,

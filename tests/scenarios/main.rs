@@ -21,6 +21,7 @@ fn creation(spec: &ServiceSpec) -> v1::CreateServiceRequest {
     v1::CreateServiceRequest {
         request: request(),
         spec: Some(v1::ServiceSpec::from(spec)),
+        ..Default::default()
     }
 }
 

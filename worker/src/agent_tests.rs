@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use skep_netd::FakeKernel;
 use skep_proto::assignment::AssignedTask;
 use skep_proto::ids::ServiceId;
-use skep_proto::image::{Digest, ImageRef};
+use skep_proto::image::Digest;
 use skep_proto::spec::{ContainerSpec, TaskSpec};
 use skep_proto::task::{Slot, TaskState, TaskStatus};
 use skep_proto::time::WallTime;
@@ -56,12 +56,12 @@ impl FakeExec {
 }
 
 impl Exec for FakeExec {
-    async fn fetch(&self, image: &ImageRef) -> Result<(), ExecError> {
+    async fn fetch(&self, task: &AssignedTask) -> Result<(), ExecError> {
         self.note("fetch");
         if self.no_image.load(Ordering::SeqCst) {
             std::future::pending::<()>().await;
         }
-        match image.name.as_str() {
+        match task.spec.container.image.name.as_str() {
             "missing:latest" => Err(ExecError::new("nobody has it")),
             _ => Ok(()),
         }
@@ -281,6 +281,7 @@ pub(crate) fn task(desired: TaskState) -> AssignedTask {
         desired,
         attachments: Vec::new(),
         drained: true,
+        auth: None,
     }
 }
 

@@ -16,7 +16,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use crate::dial::Dial;
-use crate::exec::image::{BlobStream, Source, Store};
+use crate::exec::image::{BlobStream, Source, Store, Wanted};
 use crate::holders::Holders;
 
 /// Bytes of one chunk.
@@ -175,7 +175,7 @@ impl Peers {
 
     /// Who holds an image, and what to say if none of them gives it. All nodes that miss it would ask the
     /// same one first, so where to begin is drawn.
-    async fn holders(&self, image: Digest) -> (Vec<SocketAddr>, String) {
+    async fn holders(&self, image: Digest) -> (Vec<SocketAddr>, io::Error) {
         let leader = *self.leader.borrow();
         let said = match leader {
             Some(leader) => Holders::ask(&self.dial, leader, image).await,
@@ -183,9 +183,14 @@ impl Peers {
         };
         let Some(said) = said else {
             let reason = "no leader says who holds it, and no other node is known";
-            return (self.addresses(), reason.to_owned());
+            return (self.addresses(), io::Error::other(reason));
         };
-        let (mut doors, reason) = (said.doors.clone(), said.reason());
+        // Nobody, now and before: who can ask elsewhere does.
+        let kind = match said.is_nobody() {
+            true => io::ErrorKind::NotFound,
+            false => io::ErrorKind::HostUnreachable,
+        };
+        let (mut doors, reason) = (said.doors.clone(), io::Error::new(kind, said.reason()));
         if !doors.is_empty() {
             let first = rand::random_range(0..doors.len());
             doors.rotate_left(first);
@@ -195,8 +200,7 @@ impl Peers {
 
     /// The first who has it.
     async fn ask(&self, image: Digest, digest: Digest, offset: u64) -> io::Result<BlobStream> {
-        let (addresses, reason) = self.holders(image).await;
-        let mut last = io::Error::new(io::ErrorKind::NotFound, reason);
+        let (addresses, mut last) = self.holders(image).await;
         for address in addresses {
             let asked = tokio::time::timeout(PATIENCE, self.ask_one(address, digest, offset));
             last = match asked.await {
@@ -246,10 +250,10 @@ impl Source for Peers {
     fn blob(
         &self,
         image: Digest,
-        digest: Digest,
+        wanted: Wanted,
         offset: u64,
     ) -> BoxFuture<'_, io::Result<BlobStream>> {
-        self.ask(image, digest, offset).boxed()
+        self.ask(image, wanted.digest(), offset).boxed()
     }
 }
 

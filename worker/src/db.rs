@@ -184,8 +184,12 @@ impl Db {
 
     /// Keeps the assignment: it is durable when this returns.
     pub async fn keep_assignment(&self, assignment: &Assignment) -> Result<(), DbError> {
-        let bytes = v1::Assignment::from(assignment).encode_to_vec();
-        self.put(ASSIGNMENT, bytes).await
+        let mut message = v1::Assignment::from(assignment);
+        // Passwords are not written down here: after a restart managers say them again.
+        for task in &mut message.tasks {
+            task.registry_auth = None;
+        }
+        self.put(ASSIGNMENT, message.encode_to_vec()).await
     }
 
     /// The last assignment.

@@ -53,6 +53,11 @@ impl Holders {
         Some(holders)
     }
 
+    /// Whether nobody has it, as far as anybody knows.
+    pub(crate) fn is_nobody(&self) -> bool {
+        self.doors.is_empty() && self.down.is_empty() && self.unheard.is_empty()
+    }
+
     /// Why nobody gives it, for a person.
     pub(crate) fn reason(&self) -> String {
         let are = |names: &[String]| if names.len() == 1 { "is" } else { "are" };

@@ -295,7 +295,7 @@ async fn a_leader_that_was_never_heard_of_is_found() {
     let (node, mut leader) = (Node::new().await, Manager::new().await);
     let follower = Manager::following(Some(leader.address)).await;
     let _stop = start(&node, &[follower.address]);
-    let (mut seat, _) = leader.greet(&[follower.address]).await;
+    let (seat, _) = leader.greet(&[follower.address]).await;
     seat.say(Says::Managers(v1::Managers {
         addresses: vec![leader.address.into(), follower.address.into()],
     }))

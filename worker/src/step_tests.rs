@@ -11,6 +11,7 @@ use super::{Action, Cause, Ending, Lacking, Local, Moment, Stage, step};
 
 fn task(desired: TaskState, drained: bool) -> AssignedTask {
     AssignedTask {
+        auth: None,
         id: TaskId::new(1),
         service: ServiceId::new(1),
         service_name: "web".into(),

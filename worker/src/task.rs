@@ -135,7 +135,7 @@ impl<E: Exec, K: Kernel> Driver<E, K> {
                 .is_none_or(|order| order.task.desired > TaskState::Running)
         };
         let fetched = tokio::select! {
-            fetched = exec.fetch(&order.task.spec.container.image) => Some(fetched),
+            fetched = exec.fetch(&order.task) => Some(fetched),
             _ = self.wanted.wait_for(stop) => None,
         };
         match fetched {

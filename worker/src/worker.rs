@@ -20,6 +20,7 @@ use crate::db::{Db, DbError};
 use crate::dial::Dial;
 use crate::exec::ExecError;
 use crate::exec::container::ContainerExec;
+use crate::exec::image::registry::Registries;
 use crate::exec::image::{ImageError, Store};
 use crate::exec::runtime::{Runtime, RuntimeError, RuntimePaths};
 use crate::report::Outbox;
@@ -50,6 +51,8 @@ pub struct Config {
     pub door: u16,
     /// How to reach other nodes.
     pub dial: Dial,
+    /// How to reach registries.
+    pub registries: Registries,
 }
 
 impl std::fmt::Debug for Config {
@@ -273,7 +276,10 @@ fn open_exec(config: &Config, store: Store, peers: Peers) -> Result<Containers, 
         cgroup_parent: config.cgroup_parent.clone(),
     })?;
     let files = config.exec_root.join("files");
-    Ok(ContainerExec::open(store, peers, runtime, files)?)
+    let registries = config.registries.clone();
+    Ok(ContainerExec::open(
+        store, peers, registries, runtime, files,
+    )?)
 }
 
 async fn off_runtime<T: Send + 'static>(

@@ -55,6 +55,7 @@ fn a_worker_runs_what_it_is_assigned_and_a_new_daemon_goes_on() {
         let cgroup = PathBuf::from(format!("skep-test-{}-worker", std::process::id()));
         let mut manager = Manager::new().await;
         let config = Config {
+            registries: crate::exec::image::registry::Registries::default(),
             node: ME,
             data_root: directory.path().join("data"),
             exec_root: directory.path().join("run"),

@@ -1,5 +1,6 @@
 //! What can be typed: the command line's grammar, with Docker's names. Reads only, decides nothing.
 
+pub mod image;
 pub mod network;
 pub mod read;
 pub mod service;
@@ -60,10 +61,14 @@ pub enum Command {
     Network(network::NetworkCommand),
     /// What containers are made from.
     #[command(subcommand)]
-    Image(network::ImageCommand),
+    Image(image::ImageCommand),
     /// Services that belong together, described by compose files.
     #[command(subcommand)]
     Stack(Box<stack::StackCommand>),
+    /// Log in to a registry.
+    Login(image::LoginArgs),
+    /// Log out of a registry.
+    Logout(image::LogoutArgs),
     /// A whole cluster on this machine, to learn, test and drill.
     Lab(crate::lab::LabArgs),
     /// Show a whole cluster at work on this machine, in under a minute.
@@ -100,6 +105,12 @@ pub struct DaemonArgs {
     /// Log to this file instead of the standard error output.
     #[arg(long, value_name = "FILE")]
     pub log_file: Option<PathBuf>,
+    /// A registry, or a range of addresses, that may speak plain http or have a certificate of nobody.
+    #[arg(long, value_name = "HOST[:PORT]|RANGE")]
+    pub insecure_registry: Vec<String>,
+    /// Ask this first for images of docker.io, or of the registry that is named.
+    #[arg(long, value_name = "[REGISTRY=]URL")]
+    pub registry_mirror: Vec<String>,
 }
 
 /// How to print a list.

@@ -1,7 +1,6 @@
-//! `skep network` and `skep image`.
+//! `skep network`.
 
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use ipnet::Ipv4Net;
@@ -41,35 +40,4 @@ pub struct CreateArgs {
     /// Label it.
     #[arg(long, value_name = "NAME=VALUE")]
     pub label: Vec<String>,
-}
-
-/// What containers are made from.
-#[derive(Subcommand, Debug)]
-pub enum ImageCommand {
-    /// Load an archive: an OCI layout, or what `docker save` wrote.
-    Load(LoadArgs),
-    /// Make an image of the root file system in a tar archive.
-    Import(ImportArgs),
-    /// List the images known in the cluster.
-    Ls(ListArgs),
-}
-
-/// An archive to load.
-#[derive(Args, Debug)]
-pub struct LoadArgs {
-    /// The archive; the standard input by default.
-    #[arg(long, short, value_name = "FILE")]
-    pub input: Option<PathBuf>,
-    /// Only the names.
-    #[arg(long, short)]
-    pub quiet: bool,
-}
-
-/// A root file system to make an image of.
-#[derive(Args, Debug)]
-pub struct ImportArgs {
-    /// The archive; `-` is the standard input.
-    pub file: PathBuf,
-    /// Name of the image, with its tag.
-    pub name: String,
 }

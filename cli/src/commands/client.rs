@@ -7,6 +7,7 @@ use anyhow::{Context, anyhow};
 use skep_proto::channel;
 use skep_proto::ids::RequestId;
 use skep_proto::wire::v1::control_client::ControlClient;
+use skep_proto::wire::v1::images_client::ImagesClient;
 use skep_proto::wire::v1::local_client::LocalClient;
 use tonic::transport::Channel;
 use tonic::{Code, Response, Status};
@@ -26,6 +27,8 @@ pub struct Client {
     pub control: ControlClient<Channel>,
     /// The daemon itself.
     pub local: LocalClient<Channel>,
+    /// Images of this node.
+    pub images: ImagesClient<Channel>,
 }
 
 impl Client {
@@ -41,7 +44,8 @@ impl Client {
         })?;
         Ok(Self {
             control: ControlClient::new(channel.clone()),
-            local: LocalClient::new(channel),
+            local: LocalClient::new(channel.clone()),
+            images: ImagesClient::new(channel),
         })
     }
 }

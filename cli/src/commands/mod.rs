@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use crate::args::{Command, read};
+use crate::login;
 use client::Client;
 
 /// Does what a command says that needs a running daemon.
@@ -34,10 +35,12 @@ pub async fn run(command: Command, host: Option<&str>) -> anyhow::Result<ExitCod
         Command::Task(command) => task::run(&client, command).await,
         Command::Network(command) => network::run(&client, command).await,
         Command::Image(command) => image::run(&client, command).await,
+        Command::Login(args) => login::log_in(&client, args).await,
         // These need no daemon, or have been done.
         Command::Stack(_) | Command::Daemon(_) | Command::Demo(_) | Command::Lab(_) => {
             Ok(ExitCode::SUCCESS)
         }
+        Command::Logout(args) => login::log_out(&args),
     }
 }
 

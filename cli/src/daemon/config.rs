@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use serde::Deserialize;
 
+use skep_worker::exec::image::registry::{DEFAULT_REGISTRY, RegistrySettings, normal};
+
 use crate::args::{DaemonArgs, read};
 
 /// Read when no other file is named and it is there.
@@ -28,6 +30,8 @@ pub struct Config {
     pub log_level: String,
     /// Where they go; `None` is the standard error output.
     pub log_file: Option<PathBuf>,
+    /// How registries are reached.
+    pub registries: RegistrySettings,
 }
 
 /// The configuration file. A key that is not known is refused.
@@ -41,6 +45,24 @@ struct File {
     labels: BTreeMap<String, String>,
     log_level: Option<String>,
     log_file: Option<PathBuf>,
+    #[serde(default)]
+    insecure_registries: Vec<String>,
+    #[serde(default)]
+    registry_mirrors: Mirrors,
+}
+
+/// Mirrors, as Docker has them (of its own registry) or by registry.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Mirrors {
+    OfDefault(Vec<String>),
+    ByRegistry(BTreeMap<String, Vec<String>>),
+}
+
+impl Default for Mirrors {
+    fn default() -> Self {
+        Self::OfDefault(Vec::new())
+    }
 }
 
 /// Puts the settings together. `host` is what `--host` or SKEP_HOST said.
@@ -48,7 +70,8 @@ struct File {
 /// # Errors
 /// Names the file or the option that is wrong.
 pub fn read(args: DaemonArgs, host: Option<&str>) -> anyhow::Result<Config> {
-    let file = read_file(args.config.as_deref())?;
+    let mut file = read_file(args.config.as_deref())?;
+    let registries = registries(&mut file, &args)?;
     let mut labels = file.labels;
     for text in &args.label {
         let (name, value) = read::label(text)
@@ -87,7 +110,38 @@ pub fn read(args: DaemonArgs, host: Option<&str>) -> anyhow::Result<Config> {
         labels,
         log_level,
         log_file: args.log_file.or(file.log_file),
+        registries,
     })
+}
+
+/// How registries are reached: what the command line names comes on top of the file.
+fn registries(file: &mut File, args: &DaemonArgs) -> anyhow::Result<RegistrySettings> {
+    let mut mirrors = match std::mem::take(&mut file.registry_mirrors) {
+        Mirrors::OfDefault(urls) => BTreeMap::from([(DEFAULT_REGISTRY.to_owned(), urls)]),
+        Mirrors::ByRegistry(by) => by
+            .into_iter()
+            .map(|(registry, urls)| (normal(&registry).to_owned(), urls))
+            .collect(),
+    };
+    for mirror in &args.registry_mirror {
+        let (registry, url) = match mirror.split_once('=') {
+            Some((registry, url)) => (normal(registry), url),
+            None => (DEFAULT_REGISTRY, mirror.as_str()),
+        };
+        mirrors
+            .entry(registry.to_owned())
+            .or_default()
+            .push(url.to_owned());
+    }
+    let named = args.config.as_deref().and_then(Path::parent);
+    let beside = named.unwrap_or(Path::new("/etc/skep")).join("certs.d");
+    let settings = RegistrySettings {
+        insecure: [&file.insecure_registries[..], &args.insecure_registry].concat(),
+        mirrors,
+        certificates: vec![absolute("--config", beside)?, "/etc/docker/certs.d".into()],
+    };
+    settings.check()?;
+    Ok(settings)
 }
 
 fn read_file(named: Option<&Path>) -> anyhow::Result<File> {

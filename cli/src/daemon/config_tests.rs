@@ -2,6 +2,8 @@ use super::*;
 
 fn args(config: Option<PathBuf>) -> DaemonArgs {
     DaemonArgs {
+        insecure_registry: Vec::new(),
+        registry_mirror: Vec::new(),
         config,
         data_root: None,
         exec_root: None,
@@ -51,4 +53,34 @@ fn an_address_must_be_a_socket() {
     assert!(read(args(Some("/dev/null".into())), Some("tcp://x")).is_err());
     let config = read(args(Some("/dev/null".into())), Some("unix:///x/y.sock")).unwrap();
     assert_eq!(config.socket, Path::new("/x/y.sock"));
+}
+
+#[test]
+fn registries_are_reached_as_the_file_and_the_command_line_say() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("skep.toml");
+    std::fs::write(
+        &path,
+        "insecure-registries = [\"a.lan:5000\"]\nregistry-mirrors = [\"https://m.lan\"]\n",
+    )
+    .unwrap();
+    let mut args = args(Some(path.clone()));
+    args.insecure_registry = vec!["10.0.0.0/8".into()];
+    args.registry_mirror = vec!["quay.io=http://q.lan".into()];
+    let found = read(args, None).unwrap().registries;
+    assert_eq!(found.insecure, ["a.lan:5000", "10.0.0.0/8"]);
+    assert_eq!(found.mirrors["docker.io"], ["https://m.lan"]);
+    assert_eq!(found.mirrors["quay.io"], ["http://q.lan"]);
+    assert_eq!(found.certificates[0], directory.path().join("certs.d"));
+
+    let text = "[registry-mirrors]\n\"index.docker.io\" = [\"https://m.lan\"]\n";
+    std::fs::write(&path, text).unwrap();
+    let found = read(super::tests::args(Some(path.clone())), None)
+        .unwrap()
+        .registries;
+    assert_eq!(found.mirrors["docker.io"], ["https://m.lan"]);
+
+    std::fs::write(&path, "insecure-registries = [\"http://a.lan\"]\n").unwrap();
+    let wrong = read(super::tests::args(Some(path)), None);
+    assert!(wrong.unwrap_err().to_string().contains("http://a.lan"));
 }

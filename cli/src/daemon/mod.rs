@@ -6,6 +6,7 @@
 pub mod address;
 pub mod config;
 mod founding;
+mod images;
 mod joining;
 mod local;
 mod lock;

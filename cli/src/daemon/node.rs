@@ -18,6 +18,7 @@ use skep_proto::wire::v1::control_client::ControlClient;
 use skep_proto::wire::v1::control_server::ControlServer;
 use skep_worker::db::Db;
 use skep_worker::exec::image::Store;
+use skep_worker::exec::image::registry::Registries;
 use skep_worker::{Dial, Worker, dial, identity, resources};
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, watch};
@@ -29,6 +30,10 @@ use super::membership::Membership;
 use super::{address, founding, joining, serve};
 
 mod images;
+mod local_images;
+mod registry;
+
+pub use local_images::Gone;
 
 /// The manager's directory in the data root.
 const MANAGER: &str = "manager";
@@ -42,6 +47,7 @@ pub type UserDoor = Forward<ControlServer<Control>>;
 pub struct Node {
     config: Config,
     store: Store,
+    registries: Registries,
     phase: Mutex<Phase>,
     /// The door of this node's manager, also while the phase is being changed.
     door: RwLock<Option<UserDoor>>,
@@ -97,6 +103,7 @@ impl Node {
         let store = Worker::open_store(&config.data_root).context("cannot open the images")?;
         let node = Arc::new(Self {
             store,
+            registries: Registries::new(config.registries.clone()),
             phase: Mutex::new(Phase::Inactive),
             door: RwLock::new(None),
             fatal: watch::Sender::new(None),
@@ -144,6 +151,7 @@ impl Node {
                     node: membership.node,
                     raft,
                     identity: identity.clone(),
+                    resolver: self.resolver(),
                 })
                 .await?,
             ),
@@ -206,6 +214,7 @@ impl Node {
             managers,
             door: membership.advertise.port(),
             dial,
+            registries: self.registries.clone(),
         }
     }
 
@@ -302,6 +311,7 @@ impl Node {
             node: membership.node,
             raft: plan.raft,
             identity: identity.clone(),
+            resolver: self.resolver(),
         })
         .await?;
         let (worker_token, manager_token) = plan.tokens();

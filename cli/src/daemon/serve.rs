@@ -11,6 +11,7 @@ use std::task::{Context as Polling, Poll};
 
 use anyhow::Context;
 use skep_proto::channel::{self, Identity};
+use skep_proto::wire::v1::images_server::ImagesServer;
 use skep_proto::wire::v1::local_server::LocalServer;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{SignalKind, signal};
@@ -25,6 +26,7 @@ use tonic::service::Routes;
 use tonic::transport::Server;
 
 use super::config::Config;
+use super::images::ImagesDoor;
 use super::local::LocalDoor;
 use super::lock;
 use super::node::Node;
@@ -40,6 +42,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     let node = Node::open(config).await?;
     let stop = CancellationToken::new();
     let routes = Routes::new(LocalServer::new(LocalDoor::new(node.clone())))
+        .add_service(ImagesServer::new(ImagesDoor::new(node.clone())))
         .add_service(UserDoor { node: node.clone() });
     let users = Server::builder()
         .add_routes(routes)

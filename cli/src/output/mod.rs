@@ -76,6 +76,16 @@ pub fn notice(text: &str) {
     drop(writeln!(io::stderr().lock(), "{text}"));
 }
 
+/// Asks at the terminal: no line ends behind the question.
+///
+/// # Errors
+/// What the system says when it cannot write.
+pub fn ask(question: &str) -> io::Result<()> {
+    let mut err = io::stderr().lock();
+    err.write_all(question.as_bytes())?;
+    err.flush()
+}
+
 /// Prints those rows of a list that pass its filters, in the form asked for. `id` gives what `--quiet` prints.
 ///
 /// # Errors

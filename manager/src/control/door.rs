@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use skep_proto::channel::JoinToken;
 use skep_proto::ids::RequestId;
-use skep_proto::image::Image;
+use skep_proto::image::{Image, RegistryAuth};
 use skep_proto::network::NetworkSpec;
 use skep_proto::node::{NodeSpec, NodeState, Role};
 use skep_proto::spec::ServiceSpec;
@@ -13,6 +13,7 @@ use skep_proto::task::TaskState;
 use skep_proto::wire::{self, WireError, WireId, v1};
 use tonic::{Request, Response, Status};
 
+use super::images::{ImageWish, ResolvedBy};
 use super::{Control, refuse, resolve, show, watch};
 
 type Answered<T> = Result<Response<T>, Status>;
@@ -26,6 +27,17 @@ where
     T: TryFrom<W, Error = WireError>,
 {
     wire::message(message, "spec").map_err(|error| refuse::malformed(&error))
+}
+
+/// How the user wants the image of a service found.
+fn wish(auth: Option<v1::RegistryAuth>, no_resolve: bool) -> ImageWish {
+    ImageWish {
+        auth: auth.map(RegistryAuth::from),
+        by: match no_resolve {
+            true => ResolvedBy::Nodes,
+            false => ResolvedBy::Manager,
+        },
+    }
 }
 
 fn stale(read: Option<v1::Read>) -> bool {
@@ -42,7 +54,9 @@ impl v1::control_server::Control for Control {
     ) -> Answered<v1::CreateServiceAnswer> {
         let message = request.into_inner();
         let spec: ServiceSpec = spec(message.spec)?;
-        let id = self.create(request_id(&message.request)?, spec).await?;
+        let image = wish(message.registry_auth, message.no_resolve_image);
+        let request = request_id(&message.request)?;
+        let id = self.create(request, spec, image).await?;
         Ok(Response::new(v1::CreateServiceAnswer {
             id: id.to_bytes(),
             warnings: Vec::new(),
@@ -281,6 +295,16 @@ impl v1::control_server::Control for Control {
             wire::message(message.image, "image").map_err(|error| refuse::malformed(&error))?;
         self.put_img(request_id(&message.request)?, image).await?;
         Ok(Response::new(v1::PutImageAnswer {}))
+    }
+
+    async fn forget_image(
+        &self,
+        request: Request<v1::ForgetImageRequest>,
+    ) -> Answered<v1::ForgetImageAnswer> {
+        let message = request.into_inner();
+        let request = request_id(&message.request)?;
+        let known = self.forget_img(request, &message.name).await?;
+        Ok(Response::new(v1::ForgetImageAnswer { known }))
     }
 
     async fn list_images(

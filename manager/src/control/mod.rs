@@ -6,6 +6,7 @@
 
 mod door;
 pub mod forward;
+mod images;
 mod networks;
 mod nodes;
 mod refuse;
@@ -25,6 +26,7 @@ use crate::ring::Ring;
 use crate::state::{Answer, Change, State};
 
 pub use forward::Forward;
+pub use images::{ImageResolver, NoRegistry, ResolvedImage, SharedResolver};
 
 /// Answers users.
 #[derive(Clone)]
@@ -33,16 +35,24 @@ pub struct Control {
     consensus: Consensus<State>,
     live: Live,
     me: NodeId,
+    resolver: SharedResolver,
 }
 
 impl Control {
-    /// Answers from `ring`, on node `me`.
-    pub fn new(ring: Ring, consensus: Consensus<State>, live: Live, me: NodeId) -> Self {
+    /// Answers from `ring`, on node `me`, and asks registries by `resolver`.
+    pub fn new(
+        ring: Ring,
+        consensus: Consensus<State>,
+        live: Live,
+        me: NodeId,
+        resolver: SharedResolver,
+    ) -> Self {
         Self {
             ring,
             consensus,
             live,
             me,
+            resolver,
         }
     }
 

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use skep_proto::ids::{RequestId, ServiceId};
-use skep_proto::image::{Digest, ImageRef};
 use skep_proto::service::{PortBinding, Service};
 use skep_proto::spec::ServiceSpec;
 use skep_proto::task::{Task, TaskState};
 use skep_proto::validate;
 use tonic::Status;
 
+use super::images::ImageWish;
 use super::{Control, refuse, resolve};
 use crate::ring::wall_time;
 use crate::state::{Answer, Change, State};
@@ -20,13 +20,16 @@ impl Control {
     pub(super) async fn create(
         &self,
         request: RequestId,
-        spec: ServiceSpec,
+        mut spec: ServiceSpec,
+        image: ImageWish,
     ) -> Result<ServiceId, Status> {
         let state = self.read().await?;
         if let Some(id) = answered(&state, request)? {
             return Ok(id);
         }
-        let spec = Arc::new(checked(&state, spec)?);
+        checked(&state, &spec)?;
+        self.resolve_image(&state, &mut spec, &image).await?;
+        let spec = Arc::new(spec);
         let id = ServiceId::new(rand::random());
         let service = Service {
             id,
@@ -39,6 +42,7 @@ impl Control {
             vips: BTreeMap::new(),
             ports: named_ports(&spec),
             removed: None,
+            auth: image.auth.map(Arc::new),
             spec,
         };
         let changes = vec![Change::PutService(Arc::new(service))];
@@ -129,9 +133,9 @@ fn answered(state: &State, request: RequestId) -> Result<Option<ServiceId>, Stat
     }
 }
 
-/// The spec with all names looked up, or the first thing that is wrong with it.
-fn checked(state: &State, mut spec: ServiceSpec) -> Result<ServiceSpec, Status> {
-    validate::service(&spec).map_err(|error| refuse::invalid(&error))?;
+/// The first thing that is wrong with a new service.
+fn checked(state: &State, spec: &ServiceSpec) -> Result<(), Status> {
+    validate::service(spec).map_err(|error| refuse::invalid(&error))?;
     if state.service_named(&spec.name).is_some() {
         return Err(Status::already_exists(format!(
             "a service called \"{0}\" exists already; choose another --name, or remove it with: \
@@ -152,35 +156,7 @@ fn checked(state: &State, mut spec: ServiceSpec) -> Result<ServiceSpec, Status> 
             ));
         }
     }
-    spec.task.container.image = resolved(state, spec.task.container.image)?;
-    Ok(spec)
-}
-
-/// The image with its tag and the digest that every replica runs.
-fn resolved(state: &State, image: ImageRef) -> Result<ImageRef, Status> {
-    let name = tagged(&image.name);
-    let known = state.image(&name).map(|image| image.digest);
-    let digest: Option<Digest> = image.digest.or(known);
-    match digest {
-        Some(digest) => Ok(ImageRef {
-            name,
-            digest: Some(digest),
-        }),
-        None => Err(Status::not_found(format!(
-            "image \"{name}\" is not known in the cluster; load it on any node with: skep image load, or see \
-             what there is with: skep image ls"
-        ))),
-    }
-}
-
-/// The name with `:latest` where it has no tag.
-pub(super) fn tagged(name: &str) -> String {
-    let last = name.rsplit('/').next().unwrap_or(name);
-    if last.contains(':') {
-        name.to_owned()
-    } else {
-        format!("{name}:latest")
-    }
+    Ok(())
 }
 
 /// The ports the user named; a manager gives the others.

@@ -72,6 +72,7 @@ fn assigned(state: &State, task: &Task) -> Option<Arc<AssignedTask>> {
         desired,
         attachments: attachments.collect(),
         drained: state.times(task.id).drained,
+        auth: service.auth.clone(),
     }))
 }
 

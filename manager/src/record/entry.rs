@@ -5,7 +5,7 @@ use std::sync::Arc;
 use skep_proto::ids::{NetworkId, NodeId, ServiceId, TaskId};
 use skep_proto::time::{ClusterTime, WallTime};
 use skep_proto::wire::v1::change::Change as Wire;
-use skep_proto::wire::{WireError, WireId, digest, enumeration, id, ipv4, message, v1};
+use skep_proto::wire::{WireError, WireId, digest, enumeration, id, ipv4, message, v1, with_auth};
 
 use crate::state::{Answer, Change, Entry};
 
@@ -94,7 +94,7 @@ fn write_change(change: &Change) -> Wire {
             node: node.to_bytes(),
             address: address.octets().to_vec(),
         }),
-        Change::PutService(service) => Wire::PutService(service.as_ref().into()),
+        Change::PutService(service) => Wire::PutService(with_auth(service)),
         Change::DeleteService { service, version } => {
             Wire::DeleteService(versioned(*service, *version))
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use skep_proto::time::ClusterTime;
 use skep_proto::wire::v1::object::Object as Wire;
-use skep_proto::wire::{WireError, WireId, id, ipv4, message, number, optional, v1};
+use skep_proto::wire::{WireError, WireId, id, ipv4, message, number, optional, v1, with_auth};
 
 use super::entry::{read_answer, write_answer};
 use crate::state::{Answered, Mark, Meta, Object, Restarts, Times};
@@ -24,7 +24,7 @@ fn write_kind(object: &Object) -> Wire {
             node: node.to_bytes(),
             address: address.octets().to_vec(),
         }),
-        Object::Service(service) => Wire::Service(service.as_ref().into()),
+        Object::Service(service) => Wire::Service(with_auth(service)),
         Object::Task(task, times) => Wire::Task(v1::TimedTask {
             task: Some(task.as_ref().into()),
             stopping_ms: times.stopping.map(ClusterTime::millis),

@@ -99,6 +99,11 @@ fn service() -> Arc<Service> {
         vips: [(NETWORK, ADDRESS)].into(),
         ports: vec![],
         removed: Some(time(4)),
+        auth: Some(Arc::new(skep_proto::image::RegistryAuth {
+            username: "me".into(),
+            password: "sesame".into(),
+            identity_token: String::new(),
+        })),
     })
 }
 

@@ -78,6 +78,7 @@ fn service(id: ServiceId, name: &str, port: Option<u16>) -> Service {
         vips: BTreeMap::new(),
         ports: Vec::new(),
         removed: None,
+        auth: None,
     }
 }
 

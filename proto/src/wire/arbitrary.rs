@@ -16,7 +16,7 @@ use super::WireId;
 use crate::assignment::{AssignedAttachment, AssignedTask, Assignment, Generation, Report};
 use crate::cluster::{Authority, Cluster, ClusterSpec, JoinSecrets};
 use crate::ids::RaftId;
-use crate::image::Digest;
+use crate::image::{Digest, RegistryAuth};
 use crate::network::{Network, NetworkSpec};
 use crate::node::{
     Availability, ManagerStatus, Node, NodeDescription, NodeSpec, NodeState, NodeStatus, Role,
@@ -146,6 +146,7 @@ impl Draw {
                 mode: draw.publish_mode(),
             }),
             removed: self.option(Self::time),
+            auth: None,
         }
     }
 
@@ -318,6 +319,13 @@ impl Draw {
                 ingress: draw.0.random(),
             }),
             drained: self.0.random(),
+            auth: self.option(|draw| {
+                Arc::new(RegistryAuth {
+                    username: draw.text(),
+                    password: draw.text(),
+                    identity_token: draw.text(),
+                })
+            }),
         }
     }
 

@@ -77,6 +77,7 @@ impl From<&AssignedTask> for v1::AssignedTask {
             desired: v1::TaskState::from(task.desired).into(),
             attachments: task.attachments.iter().map(Into::into).collect(),
             drained: task.drained,
+            registry_auth: task.auth.as_deref().map(Into::into),
         }
     }
 }
@@ -94,6 +95,7 @@ impl TryFrom<v1::AssignedTask> for AssignedTask {
             desired: enumeration::<v1::TaskState, _>(from.desired, "desired")?,
             attachments: list(from.attachments, "attachments")?,
             drained: from.drained,
+            auth: from.registry_auth.map(|auth| Arc::new(auth.into())),
         })
     }
 }

@@ -12,6 +12,7 @@ mod enumeration;
 mod field;
 mod network;
 mod node;
+mod registry;
 mod secret;
 mod service;
 mod spec;
@@ -27,6 +28,8 @@ pub use field::{
     WireError, WireId, address, address_bytes, digest, enumeration, id, ipv4, list, message,
     millis, network_port, number, optional, request_id,
 };
+
+pub use registry::with_auth;
 
 /// The generated messages, clients and servers. Named only in doors.
 pub mod v1 {

@@ -33,6 +33,8 @@ impl From<&Service> for v1::Service {
                 .collect(),
             ports: service.ports.iter().map(Into::into).collect(),
             removed_ms: service.removed.map(ClusterTime::millis),
+            // Only the log and snapshots have it: see `with_auth`.
+            registry_auth: None,
         }
     }
 }
@@ -72,6 +74,7 @@ impl TryFrom<v1::Service> for Service {
             vips,
             ports: list(from.ports, "ports")?,
             removed: from.removed_ms.map(ClusterTime::from_millis),
+            auth: from.registry_auth.map(|auth| Arc::new(auth.into())),
         })
     }
 }

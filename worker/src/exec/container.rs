@@ -8,12 +8,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use skep_proto::assignment::AssignedTask;
 use skep_proto::ids::TaskId;
-use skep_proto::image::{BUILT_IN, Digest, ImageRef};
+use skep_proto::image::Digest;
 use skep_proto::time::WallTime;
 use tokio::sync::Semaphore;
 
 use super::bundle::{Attachment, ContainerPlan, Network, Resources, RootSource, User};
-use super::image::{ImageConfig, ImageError, Rootfs, Source, Store};
+use super::image::registry::Registries;
+use super::image::{ImageConfig, Rootfs, Source, Store};
+use super::obtain::Origins;
 use super::runtime::{Container, Ended, ExecPlan, RunEnd, Runtime, State};
 use super::{Exec, ExecError, Exit, Found, FoundStage};
 
@@ -29,24 +31,24 @@ const MAKING: usize = 4;
 /// Containers of this node.
 pub struct ContainerExec<S> {
     store: Store,
-    source: S,
+    origins: Origins<S>,
     runtime: Runtime,
     /// Below the exec root: `TASK/{hostname,hosts,resolv.conf}`.
     files: PathBuf,
-    built_in: Digest,
     containers: Mutex<BTreeMap<TaskId, Container>>,
     making: Semaphore,
 }
 
 impl<S: Source + 'static> ContainerExec<S> {
-    /// With images from `store`, fetched from `source` where they are missing. Blocks: the built-in image is
-    /// made here.
+    /// With images from `store`, fetched as `origins` says where they are missing. Blocks: the built-in image
+    /// is made here.
     ///
     /// # Errors
     /// When directories or the built-in image cannot be made.
     pub fn open(
         store: Store,
         source: S,
+        registries: Registries,
         runtime: Runtime,
         files: PathBuf,
     ) -> Result<Self, ExecError> {
@@ -56,11 +58,10 @@ impl<S: Source + 'static> ContainerExec<S> {
         fs::create_dir_all(&files)
             .map_err(|error| ExecError::new(format!("cannot make {}: {error}", files.display())))?;
         Ok(Self {
+            origins: Origins::new(store.clone(), source, registries, built_in.digest),
             store,
-            source,
             runtime,
             files,
-            built_in: built_in.digest,
             containers: Mutex::default(),
             making: Semaphore::new(MAKING),
         })
@@ -75,16 +76,6 @@ impl<S: Source + 'static> ContainerExec<S> {
     fn container(&self, task: TaskId) -> Result<Container, ExecError> {
         let found = self.containers().get(&task).cloned();
         found.ok_or_else(|| ExecError::new(format!("task {task} has no container")))
-    }
-
-    fn digest(&self, image: &ImageRef) -> Result<Digest, ExecError> {
-        match image.digest {
-            Some(digest) => Ok(digest),
-            None if image.name == BUILT_IN => Ok(self.built_in),
-            None => Err(ExecError::new(format!(
-                "image {image} was not resolved by a manager"
-            ))),
-        }
     }
 
     /// Takes away what belongs to no container.
@@ -105,22 +96,12 @@ impl<S: Source + 'static> ContainerExec<S> {
 }
 
 impl<S: Source + 'static> Exec for ContainerExec<S> {
-    async fn fetch(&self, image: &ImageRef) -> Result<(), ExecError> {
-        let digest = self.digest(image)?;
-        let fetched = self.store.fetch(&self.source, digest).await;
-        fetched.map(|_| ()).map_err(|error| {
-            let reason = crate::report::with_causes(&error);
-            match error {
-                ImageError::Fetch { source, .. } => {
-                    ExecError::passing(format!("cannot get image {image}: {source}"))
-                }
-                _ => ExecError::new(format!("cannot get image {}: {reason}", image.name)),
-            }
-        })
+    async fn fetch(&self, task: &AssignedTask) -> Result<(), ExecError> {
+        self.origins.obtain(task).await
     }
 
     async fn create(&self, task: &AssignedTask, netns: &Path) -> Result<(), ExecError> {
-        let digest = self.digest(&task.spec.container.image)?;
+        let digest = self.origins.obtained(task).await?;
         let (store, files) = (self.store.clone(), self.files.clone());
         let (owned, netns) = (task.clone(), netns.to_owned());
         let _turn = self.making.acquire().await;

@@ -13,6 +13,7 @@ use super::*;
 use crate::agent::tests::{TASK, task};
 use crate::blobs::Peers;
 use crate::exec::runtime::RuntimePaths;
+use skep_proto::image::BUILT_IN;
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -57,7 +58,7 @@ impl Rig {
         let nobody = Peers::new(dial, leader);
         let store = Store::open(&self.directory.path().join("images")).unwrap();
         let files = self.directory.path().join("files");
-        ContainerExec::open(store, nobody, self.runtime(), files).unwrap()
+        ContainerExec::open(store, nobody, Registries::default(), self.runtime(), files).unwrap()
     }
 
     /// Nothing is left of any container.
@@ -107,14 +108,14 @@ async fn the_built_in_image_runs_and_leaves_nothing() {
     let rig = Rig::new("runs");
     let exec = rig.exec();
     let task = hello(&["exit", "3"]);
-    exec.fetch(&task.spec.container.image).await.unwrap();
+    exec.fetch(&task).await.unwrap();
     exec.create(&task, &rig.netns()).await.unwrap();
     assert!(exec.start(TASK).await.unwrap() > 0);
     assert_eq!(ended(&exec).await.code, Some(3));
-    assert!(exec.store.in_use(&exec.built_in));
+    assert!(exec.store.in_use(&exec.origins.built_in));
     exec.remove(TASK).await.unwrap();
     exec.remove(TASK).await.unwrap();
-    assert!(!exec.store.in_use(&exec.built_in));
+    assert!(!exec.store.in_use(&exec.origins.built_in));
     rig.is_empty();
 }
 
@@ -155,20 +156,24 @@ async fn what_cannot_be_made_leaves_nothing() {
     assert!(refused.contains("network namespace"), "{refused}");
     rig.is_empty();
     let mut unknown = hello(&[]);
-    Arc::make_mut(&mut unknown.spec).container.image.name = "unresolved:1".to_owned();
+    let container = &mut Arc::make_mut(&mut unknown.spec).container;
+    container.image.name = "unresolved:1".to_owned();
+    container.pull = skep_proto::spec::PullPolicy::Never;
     let refused = exec
         .create(&unknown, &rig.netns())
         .await
         .unwrap_err()
         .to_string();
-    assert!(refused.contains("not resolved"), "{refused}");
+    assert!(refused.contains("never to be pulled"), "{refused}");
 }
 
 #[tokio::test]
 async fn files_of_no_container_are_swept() {
     let rig = Rig::new("sweep");
     let exec = rig.exec();
-    exec.store.prepare_rootfs(TASK, &exec.built_in).unwrap();
+    exec.store
+        .prepare_rootfs(TASK, &exec.origins.built_in)
+        .unwrap();
     assert!(exec.recover().await.unwrap().is_empty());
     rig.is_empty();
 }

@@ -8,6 +8,7 @@ pub mod cgroup;
 pub mod container;
 pub mod image;
 pub mod mounts;
+mod obtain;
 pub mod runtime;
 pub mod seccomp;
 pub mod shim;
@@ -18,7 +19,7 @@ use std::time::Duration;
 
 use skep_proto::assignment::AssignedTask;
 use skep_proto::ids::TaskId;
-use skep_proto::image::{Digest, ImageRef};
+use skep_proto::image::Digest;
 use skep_proto::time::WallTime;
 
 use runtime::{ExecPlan, RunEnd};
@@ -97,8 +98,9 @@ pub enum FoundStage {
 
 /// What a task needs of this machine besides its network.
 pub trait Exec: Send + Sync + 'static {
-    /// Makes the image be here, whole and verified. May be dropped half way.
-    fn fetch(&self, image: &ImageRef) -> impl Future<Output = Result<(), ExecError>> + Send;
+    /// Makes the task's image be here, whole and verified, and stay until the task is removed. May be dropped
+    /// half way.
+    fn fetch(&self, task: &AssignedTask) -> impl Future<Output = Result<(), ExecError>> + Send;
 
     /// Makes a task's container in the network namespace at `netns`, up to the point before its program
     /// runs. When it fails nothing is left.

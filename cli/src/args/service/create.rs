@@ -5,6 +5,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 
 use super::WaitArgs;
+use crate::args::image::OriginArgs;
 use crate::args::read;
 
 /// After which ends a task is started again.
@@ -90,6 +91,9 @@ pub struct CreateArgs {
     /// From the stop signal to SIGKILL.
     #[arg(long, value_name = "DURATION", value_parser = read::duration, default_value = "10s")]
     pub stop_grace_period: Duration,
+    /// Where its image comes from.
+    #[command(flatten)]
+    pub origin: OriginArgs,
     /// How to wait.
     #[command(flatten)]
     pub wait: WaitArgs,

@@ -13,15 +13,18 @@ use super::{finish, network_id};
 use crate::args::service::{ConditionArg, CreateArgs};
 use crate::commands::client::{Client, persist, request};
 use crate::commands::labels;
-use crate::output;
+use crate::{login, output};
 
 /// Makes the service that was typed, and waits until it runs unless told not to.
 pub(super) async fn run(client: &Client, args: CreateArgs) -> anyhow::Result<ExitCode> {
-    let wait = args.wait;
+    let (wait, origin) = (args.wait, args.origin.clone());
+    let registry_auth = login::for_image(&args.image, &origin)?;
     let spec = v1::ServiceSpec::from(&spec(client, args).await?);
     let message = v1::CreateServiceRequest {
         request: request(),
         spec: Some(spec),
+        registry_auth,
+        no_resolve_image: origin.no_resolve_image,
     };
     let answer = persist(|| {
         let (mut control, message) = (client.control.clone(), message.clone());
@@ -93,6 +96,7 @@ fn container(args: CreateArgs) -> anyhow::Result<ContainerSpec> {
             .map(|value| format!("{entry}={value}"))
     });
     Ok(ContainerSpec {
+        pull: login::policy(args.origin.pull),
         args: args.args,
         env: env.collect(),
         labels: labels(&args.container_label)?,

@@ -141,6 +141,7 @@ async fn scale(client: &Client, args: ScaleArgs) -> anyhow::Result<ExitCode> {
             reference: service.id.to_string(),
             version: Some(service.version),
             spec: Some(v1::ServiceSpec::from(&spec)),
+            ..Default::default()
         };
         persist(|| {
             let (mut control, message) = (client.control.clone(), message.clone());

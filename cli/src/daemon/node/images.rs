@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use skep_proto::ids::RequestId;
-use skep_proto::image::Image;
+use skep_proto::image::{Digest, Image};
 use skep_proto::wire::WireId;
 use skep_proto::wire::v1;
 use skep_proto::wire::v1::control_client::ControlClient;
@@ -24,6 +24,7 @@ impl Node {
         let loaded = self.on_store(move |store| store.load(&mut reader)).await?;
         let all: Vec<Image> = loaded.iter().flat_map(images).collect();
         self.publish(&all).await?;
+        self.name_images(&all).await?;
         Ok(all)
     }
 
@@ -47,6 +48,7 @@ impl Node {
             size: loaded.size,
         };
         self.publish(std::slice::from_ref(&image)).await?;
+        self.name_images(std::slice::from_ref(&image)).await?;
         Ok(vec![image])
     }
 
@@ -60,6 +62,59 @@ impl Node {
     ) -> anyhow::Result<T> {
         let store = self.store.clone();
         Ok(tokio::task::spawn_blocking(move || act(&store)).await??)
+    }
+
+    /// Gives images their names on this node.
+    pub(super) async fn name_images(&self, images: &[Image]) -> anyhow::Result<()> {
+        let images = images.to_vec();
+        let name = move |store: &Store| {
+            let mut images = images.iter().filter(|image| !image.name.is_empty());
+            images.try_for_each(|image| store.set_name(&image.name, image.digest))
+        };
+        self.on_store(name).await
+    }
+
+    /// Makes names known in the cluster, if this node is in one.
+    pub(super) async fn publish_if_clustered(&self, images: &[Image]) -> anyhow::Result<()> {
+        if matches!(&*self.phase.lock().await, Phase::Inactive) {
+            return Ok(());
+        }
+        self.publish(images).await
+    }
+
+    /// Lets the cluster forget a name, if it means this image there. Only a manager's node can.
+    pub(super) async fn forget_in_cluster(&self, name: &str, digest: Digest) -> anyhow::Result<()> {
+        let is_manager = match &*self.phase.lock().await {
+            Phase::Active(active) => active.manager.is_some(),
+            Phase::Inactive => false,
+        };
+        if !is_manager {
+            return Ok(());
+        }
+        let door = self.user_door().await.map_err(anyhow::Error::msg)?;
+        let control = ControlClient::new(door);
+        let known = crate::commands::client::persist(|| {
+            let mut control = control.clone();
+            async move { control.list_images(v1::ListImagesRequest::default()).await }
+        })
+        .await?;
+        let means = |entry: &v1::ImageEntry| {
+            let image = entry.image.as_ref();
+            image.is_some_and(|image| image.name == name && image.digest == digest.0)
+        };
+        if !known.images.iter().any(means) {
+            return Ok(());
+        }
+        let message = v1::ForgetImageRequest {
+            request: RequestId::new(rand::random()).to_bytes(),
+            name: name.to_owned(),
+        };
+        crate::commands::client::persist(|| {
+            let (mut control, message) = (control.clone(), message.clone());
+            async move { control.forget_image(message).await }
+        })
+        .await?;
+        Ok(())
     }
 
     async fn publish(&self, images: &[Image]) -> anyhow::Result<()> {

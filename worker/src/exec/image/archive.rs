@@ -51,6 +51,7 @@ pub(super) struct Archive {
 impl Store {
     /// Loads an OCI layout archive or what `docker save` wrote, plain or compressed. Blocks.
     pub fn load(&self, reader: &mut dyn Read) -> Result<Vec<Loaded>, ImageError> {
+        let _loading = self.loading();
         let scratch = Scratch::new(&self.scratch())?;
         take_apart(reader, scratch.path())?;
         let archive = Archive::open(scratch.path())?;

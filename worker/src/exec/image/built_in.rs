@@ -2,6 +2,8 @@
 
 use std::io;
 
+use skep_proto::image::BUILT_IN;
+
 use super::archive::Loaded;
 use super::blob;
 use super::config::{Document, ImageConfig};
@@ -27,7 +29,12 @@ const GROUPS: &[u8] = b"root:x:0:\nnogroup:x:65534:\n";
 impl Store {
     /// Makes the image that the daemon carries, `skep/hello:latest`, unless it is here. Blocks.
     pub fn built_in(&self) -> Result<Loaded, ImageError> {
-        self.make_built_in(PROGRAM)
+        let made = self.make_built_in(PROGRAM)?;
+        self.set_built_in(made.digest);
+        if self.named(BUILT_IN) != Some(made.digest) {
+            self.set_name(BUILT_IN, made.digest)?;
+        }
+        Ok(made)
     }
 
     /// An image of one program, unless it is here. The digest follows from the program alone: it is the

@@ -6,8 +6,8 @@ use skep_proto::image::Digest;
 use super::archive::{Archive, FoundImage};
 use super::error::{ImageError, malformed};
 use super::manifest::Manifest;
-use super::name::familiar;
 use super::store::Store;
+use skep_proto::image::familiar;
 
 const MANIFEST: &str = "manifest.json";
 

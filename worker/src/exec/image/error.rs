@@ -94,6 +94,17 @@ pub enum ImageError {
     /// The image is not on this node.
     #[error("image {0} is not on this node")]
     Absent(Digest),
+    /// Tasks need it.
+    #[error("image {image} is used by task {tasks}: remove the service first")]
+    Used {
+        /// The image.
+        image: Digest,
+        /// Their ids.
+        tasks: String,
+    },
+    /// The daemon carries it.
+    #[error("image {0} is built into skep and stays")]
+    BuiltIn(Digest),
     /// Nobody gave it.
     #[error("cannot fetch {what}: {source}")]
     Fetch {
@@ -108,6 +119,13 @@ pub enum ImageError {
         /// What was under way.
         act: &'static str,
     },
+}
+
+impl ImageError {
+    /// Whether the same may go well later without anybody doing anything here.
+    pub fn passes(&self) -> bool {
+        matches!(self, Self::Fetch { source, .. } if !super::registry::is_final(source))
+    }
 }
 
 /// Names act and object of a failed file operation.

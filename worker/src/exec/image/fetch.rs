@@ -14,8 +14,10 @@ use tokio::sync::OwnedMutexGuard;
 use super::blob::{self, MAX_DOCUMENT};
 use super::config::Document;
 use super::error::ImageError;
-use super::manifest::{LayerPart, Manifest, Part};
+use super::manifest::{self, LayerPart, Manifest, Part};
 use super::pour::Pour;
+use super::progress::{LayerState, Progress};
+use super::registry;
 use super::store::{Held, Store};
 
 /// Layers fetched side by side.
@@ -28,14 +30,32 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// Bytes of a blob, in order.
 pub type BlobStream = BoxStream<'static, io::Result<Bytes>>;
 
-/// Where blobs come from: another node, or a registry.
+/// A part of an image. Registries keep manifests and indexes apart from all else.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Wanted {
+    /// A manifest or an index.
+    Manifest(Digest),
+    /// A configuration or a layer.
+    Blob(Digest),
+}
+
+impl Wanted {
+    /// Of its content.
+    pub fn digest(self) -> Digest {
+        match self {
+            Self::Manifest(digest) | Self::Blob(digest) => digest,
+        }
+    }
+}
+
+/// Where content comes from: another node, or a registry.
 pub trait Source: Send + Sync {
-    /// The bytes of a blob of `image` from `offset` on. What comes is checked, so it may be wrong or end too
-    /// early.
+    /// The bytes of a part of `image` from `offset` on. What comes is checked, so it may be wrong or end too
+    /// early. An error of the kind `PermissionDenied` or `InvalidInput` is final: nobody asks again.
     fn blob(
         &self,
         image: Digest,
-        digest: Digest,
+        wanted: Wanted,
         offset: u64,
     ) -> BoxFuture<'_, io::Result<BlobStream>>;
 }
@@ -62,6 +82,17 @@ impl Store {
     /// Makes an image be here whole, fetching what is missing. Asked twice at once it is fetched once; given
     /// up half way it goes on from there the next time.
     pub async fn fetch(&self, source: &dyn Source, image: Digest) -> Result<Arc<Held>, ImageError> {
+        self.fetch_telling(source, image, &Progress::default())
+            .await
+    }
+
+    /// Like [`Store::fetch`], and says meanwhile how far each layer is.
+    pub async fn fetch_telling(
+        &self,
+        source: &dyn Source,
+        image: Digest,
+        progress: &Progress,
+    ) -> Result<Arc<Held>, ImageError> {
         if let Some(held) = self.image(&image) {
             return Ok(held);
         }
@@ -69,10 +100,21 @@ impl Store {
         if let Some(held) = self.image(&image) {
             return Ok(held);
         }
-        let manifest = Manifest::read(&self.fetch_document(source, image, image).await?)?;
-        let config = self
-            .fetch_document(source, image, manifest.config.digest)
-            .await?;
+        let lease = self.lease(image);
+        lease.documents(&[image])?;
+        let whole = Wanted::Manifest(image);
+        let mut document = self.fetch_document(source, image, whole).await?;
+        if manifest::is_index(&document) {
+            let index = manifest::read_index("the index", &document)?;
+            let chosen = manifest::digest_of(manifest::choose(&image.to_string(), &index)?)?;
+            lease.documents(&[chosen])?;
+            let chosen = Wanted::Manifest(chosen);
+            document = self.fetch_document(source, image, chosen).await?;
+        }
+        let manifest = Manifest::read(&document)?;
+        lease.documents(&[manifest.config.digest])?;
+        let config = Wanted::Blob(manifest.config.digest);
+        let config = self.fetch_document(source, image, config).await?;
         let layers = manifest.with_config(&Document::read(&config)?)?;
         // Two layers of one image may be the same.
         let mut once: Vec<LayerPart> = Vec::new();
@@ -81,30 +123,39 @@ impl Store {
                 once.push(layer);
             }
         }
+        lease.layers(&once)?;
+        for layer in &once {
+            progress.known(layer.blob);
+        }
         stream::iter(
             once.into_iter()
-                .map(|layer| self.fetch_layer(source, image, layer)),
+                .map(|layer| self.fetch_layer(source, image, layer, progress)),
         )
         .buffer_unordered(SIDE_BY_SIDE)
         .try_collect::<()>()
         .await?;
         let store = self.clone();
-        blocking("seal an image", move || store.seal(image)).await
+        blocking("seal an image", move || {
+            let held = store.seal(image)?;
+            lease.settle().map(|()| held)
+        })
+        .await
     }
 
     async fn fetch_document(
         &self,
         source: &dyn Source,
         image: Digest,
-        digest: Digest,
+        wanted: Wanted,
     ) -> Result<Vec<u8>, ImageError> {
+        let digest = wanted.digest();
         if self.has_blob(&digest) {
             let store = self.clone();
             return blocking("read a blob", move || store.document(&digest)).await;
         }
         let mut bytes = Vec::new();
         let mut attempt = 1;
-        while let Err(error) = read_document(source, image, digest, &mut bytes).await {
+        while let Err(error) = read_document(source, image, wanted, &mut bytes).await {
             pause(digest, attempt, error).await?;
             bytes.clear();
             attempt += 1;
@@ -123,6 +174,7 @@ impl Store {
         source: &dyn Source,
         image: Digest,
         layer: LayerPart,
+        progress: &Progress,
     ) -> Result<(), ImageError> {
         let alone = self.locks().take(layer.blob.digest).await;
         let (store, blob) = (self.clone(), layer.blob.digest);
@@ -131,18 +183,28 @@ impl Store {
                 let _alone = alone;
                 store.unpack_layer(&blob, &layer.diff_id)
             };
-            return blocking("unpack a layer", unpack).await;
+            blocking("unpack a layer", unpack).await?;
+            progress.set(blob, LayerState::Present);
+            return Ok(());
         }
         let mut pour = Pour::start(store, layer, alone).await?;
         let mut attempt = 1;
         loop {
-            match pour_once(source, image, layer.blob, &mut pour).await {
-                Ok(()) => return pour.finish().await,
-                Err(Broken::Here) => return pour.finish().await,
-                Err(Broken::There(error)) => pause(blob, attempt, error).await?,
+            let before = pour.offset();
+            match pour_once(source, image, layer.blob, &mut pour, progress).await {
+                Ok(()) | Err(Broken::Here) => break,
+                // Who gives something, if little, is not given up.
+                Err(Broken::There(_)) if pour.offset() > before => attempt = 1,
+                Err(Broken::There(error)) => {
+                    pause(blob, attempt, error).await?;
+                    attempt += 1;
+                }
             }
-            attempt += 1;
         }
+        progress.set(blob, LayerState::Unpacking);
+        pour.finish().await?;
+        progress.set(blob, LayerState::Done);
+        Ok(())
     }
 }
 
@@ -159,15 +221,18 @@ async fn pour_once(
     image: Digest,
     blob: Part,
     pour: &mut Pour,
+    progress: &Progress,
 ) -> Result<(), Broken> {
     if pour.offset() == blob.size {
         return Ok(());
     }
-    let asked = source.blob(image, blob.digest, pour.offset()).await;
+    let wanted = Wanted::Blob(blob.digest);
+    let asked = source.blob(image, wanted, pour.offset()).await;
     let mut stream = asked.map_err(Broken::There)?;
     while let Some(chunk) = stream.next().await {
         let chunk = chunk.map_err(Broken::There)?;
-        pour.add(chunk).await.map_err(|_| Broken::Here)?;
+        pour.add(chunk).await.map_err(|()| Broken::Here)?;
+        progress.set(blob.digest, LayerState::Fetching(pour.offset()));
     }
     if pour.offset() < blob.size {
         return Err(Broken::There(io::ErrorKind::UnexpectedEof.into()));
@@ -178,10 +243,10 @@ async fn pour_once(
 async fn read_document(
     source: &dyn Source,
     image: Digest,
-    digest: Digest,
+    wanted: Wanted,
     bytes: &mut Vec<u8>,
 ) -> Result<(), io::Error> {
-    let mut stream = source.blob(image, digest, 0).await?;
+    let mut stream = source.blob(image, wanted, 0).await?;
     while let Some(chunk) = stream.next().await {
         bytes.extend_from_slice(&chunk?);
         if u64::try_from(bytes.len()).is_ok_and(|length| length > MAX_DOCUMENT) {
@@ -193,7 +258,7 @@ async fn read_document(
 
 /// Waits before the next attempt, or gives up.
 async fn pause(digest: Digest, attempt: u32, source: io::Error) -> Result<(), ImageError> {
-    if attempt >= ATTEMPTS {
+    if attempt >= ATTEMPTS || registry::is_final(&source) {
         let what = digest.to_string();
         return Err(ImageError::Fetch { what, source });
     }

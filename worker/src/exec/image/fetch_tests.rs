@@ -20,6 +20,8 @@ struct Peer {
     /// Streams break after so many bytes, this often.
     breaks: Mutex<usize>,
     break_after: usize,
+    /// Nobody answers after so many questions.
+    answers: Mutex<usize>,
     /// Offsets that were asked for.
     asked: Mutex<Vec<(Digest, u64)>>,
 }
@@ -33,6 +35,7 @@ impl Peer {
                 .map(|blob| (digest_of(blob), blob.to_vec()))
                 .collect(),
             break_after: usize::MAX,
+            answers: Mutex::new(usize::MAX),
             ..Self::default()
         }
     }
@@ -42,11 +45,18 @@ impl Source for Peer {
     fn blob(
         &self,
         _: Digest,
-        digest: Digest,
+        wanted: Wanted,
         offset: u64,
     ) -> BoxFuture<'_, io::Result<BlobStream>> {
+        let digest = wanted.digest();
         self.asked.lock().unwrap().push((digest, offset));
         async move {
+            {
+                let mut answers = self.answers.lock().unwrap();
+                *answers = answers
+                    .checked_sub(1)
+                    .ok_or(io::ErrorKind::ConnectionRefused)?;
+            }
             let blob = self.blobs.get(&digest).ok_or(io::ErrorKind::NotFound)?;
             let rest = &blob[usize::try_from(offset).unwrap()..];
             let mut breaks = self.breaks.lock().unwrap();
@@ -126,6 +136,7 @@ async fn a_fetch_that_was_given_up_goes_on_after_a_restart() {
     let (place, sample) = (Place::new(), sample());
     let mut peer = Peer::with(&sample);
     (peer.break_after, peer.breaks) = (5000, Mutex::new(100));
+    peer.answers = Mutex::new(6);
     let failed = place.store.fetch(&peer, sample.digest()).await.unwrap_err();
     assert!(matches!(failed, ImageError::Fetch { .. }), "{failed}");
     // The last writer may still be about to notice that it was given up.

@@ -28,6 +28,7 @@ impl Store {
             what: what.to_owned(),
             source,
         };
+        let _loading = self.loading();
         let mut blob = BlobWriter::new(self)?;
         let mut layer = LayerWriter::new(self)?;
         let mut buffer = vec![0; 256 << 10];

@@ -8,8 +8,8 @@ use super::blob;
 use super::docker;
 use super::error::{ImageError, malformed};
 use super::manifest::{self, Manifest, choose, is_index, read_index};
-use super::name::familiar;
 use super::store::Store;
+use skep_proto::image::familiar;
 
 /// The most images of one archive.
 const MAX_IMAGES: usize = 1000;

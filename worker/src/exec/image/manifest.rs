@@ -3,6 +3,7 @@
 use oci_spec::image::{Descriptor, ImageIndex, ImageManifest};
 use serde_json::json;
 use skep_proto::image::Digest;
+use skep_proto::spec::Platform;
 
 use super::config::{self, Document};
 use super::error::{ImageError, malformed};
@@ -163,6 +164,23 @@ pub(super) fn choose<'a>(what: &str, index: &'a ImageIndex) -> Result<&'a Descri
             },
         }
     })
+}
+
+/// The machines that an index has images for, each once. What is attached to images (attestations) has the
+/// platform `unknown`.
+pub(super) fn platforms(index: &ImageIndex) -> Vec<Platform> {
+    let mut found: Vec<Platform> = Vec::new();
+    let named = index.manifests().iter();
+    for platform in named.filter_map(|entry| entry.platform().as_ref()) {
+        let platform = Platform {
+            os: platform.os().to_string(),
+            arch: platform.architecture().to_string(),
+        };
+        if platform.os != "unknown" && !found.contains(&platform) {
+            found.push(platform);
+        }
+    }
+    found
 }
 
 /// Its digest, as ours.

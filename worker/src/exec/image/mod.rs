@@ -8,26 +8,34 @@ mod archive;
 mod blob;
 mod built_in;
 mod config;
+mod describe;
 mod docker;
 mod error;
 mod fetch;
 mod files;
 mod import;
+mod keep;
 mod layer;
 mod layout;
 mod manifest;
-mod name;
+mod names;
 mod pour;
+mod progress;
+pub mod registry;
 mod rootfs;
+mod save;
 mod store;
 pub mod unpack;
 
 pub use archive::Loaded;
 pub use config::ImageConfig;
+pub use describe::{DiskUse, Step};
 pub use error::ImageError;
-pub use fetch::{BlobStream, Source};
-pub use name::familiar;
+pub use fetch::{BlobStream, Source, Wanted};
+pub use keep::Collected;
+pub use progress::{LayerState, Progress};
 pub use rootfs::Rootfs;
+pub use skep_proto::image::familiar;
 pub use store::{Held, Store};
 
 #[cfg(test)]

@@ -34,10 +34,9 @@ impl Store {
     /// Makes the directories for a task's root file system, or finds them as they were left. The image
     /// counts as used until `release`, also after a restart.
     pub fn prepare_rootfs(&self, task: TaskId, image: &Digest) -> Result<Rootfs, ImageError> {
-        let held = self.image(image).ok_or(ImageError::Absent(*image))?;
         let task = task.to_string();
+        let held = self.claim(&task, image)?;
         let place = self.rootfs_path(&task);
-        self.note_use(&task, *image);
         files::make_directory(&place)?;
         let used = place.join(USED);
         fs::write(&used, image.to_string()).doing("write", &used)?;

@@ -1,8 +1,9 @@
 //! The store: where everything is, and which images are here whole.
 //!
 //! Below its root: `blobs/sha256/HEX` (verified), `layers/HEX` (unpacked, by diff id), `images/HEX` (a record
-//! for each image that is here whole), `partial/HEX` (blobs under way, unverified), `rootfs/TASK` (containers'
-//! own files), `tmp` (swept at each start) and `lock`.
+//! for each image that is here whole), `names/HEX` (what a name means here), `leases/HEX` (parts of fetches under
+//! way), `partial/HEX` (blobs under way, unverified), `rootfs/TASK` (containers' own files), `tmp` (swept at
+//! each start) and `lock`.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -17,21 +18,24 @@ use super::config::{Document, ImageConfig};
 use super::error::{Doing, ImageError, malformed};
 use super::fetch::Locks;
 use super::files;
-use super::manifest::Manifest;
+use super::keep::Keep;
+use super::manifest::{self, Manifest};
 
 /// Images of this node. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Store {
-    inner: Arc<Inner>,
+    pub(super) inner: Arc<Inner>,
 }
 
 #[derive(Debug)]
-struct Inner {
+pub(super) struct Inner {
     root: PathBuf,
     /// Images that are here whole.
     images: Mutex<BTreeMap<Digest, Arc<Held>>>,
-    /// Which task uses which image.
-    uses: Mutex<BTreeMap<String, Digest>>,
+    /// What their names mean.
+    pub(super) names: Mutex<BTreeMap<String, Digest>>,
+    /// What must not go. Locked before `images` and `names`, never while one of these is.
+    pub(super) keep: Mutex<Keep>,
     /// One fetch at a time for each digest.
     locks: Locks,
     _lock: Flock<File>,
@@ -50,6 +54,8 @@ pub struct Held {
     pub layers: Vec<PathBuf>,
     /// Layers by blob and diff id, the lowest first.
     pub(super) parts: Vec<(Digest, Digest)>,
+    /// Index where there is one, manifest and, last, configuration.
+    pub(super) documents: Vec<Digest>,
 }
 
 /// What `images/HEX` holds.
@@ -72,6 +78,8 @@ impl Store {
             "blobs/sha256",
             "layers",
             "images",
+            "names",
+            "leases",
             "partial",
             "rootfs",
             "tmp",
@@ -86,14 +94,19 @@ impl Store {
             inner: Arc::new(Inner {
                 root: root.to_owned(),
                 images: Mutex::default(),
-                uses: Mutex::default(),
+                names: Mutex::default(),
+                keep: Mutex::default(),
                 locks: Locks::default(),
                 _lock: lock,
             }),
         };
         store.sweep()?;
         store.find_images()?;
-        *locked(&store.inner.uses) = store.find_uses()?;
+        store.find_names()?;
+        store.find_leases()?;
+        store.set_uses(store.find_uses()?);
+        // What a removal that was cut short has left.
+        store.collect()?;
         Ok(store)
     }
 
@@ -136,7 +149,14 @@ impl Store {
 
     /// Puts an image together from its parts, all of which must be here.
     fn look(&self, digest: Digest) -> Result<Held, ImageError> {
-        let bytes = self.document(&digest)?;
+        let mut bytes = self.document(&digest)?;
+        let mut documents = vec![digest];
+        if manifest::is_index(&bytes) {
+            let index = manifest::read_index("the index", &bytes)?;
+            let chosen = manifest::digest_of(manifest::choose(&digest.to_string(), &index)?)?;
+            bytes = self.document(&chosen)?;
+            documents.push(chosen);
+        }
         let manifest = Manifest::read(&bytes)?;
         let config = Document::read(&self.document(&manifest.config.digest)?)?;
         let layers = manifest.with_config(&config)?;
@@ -150,10 +170,12 @@ impl Store {
             }
         }
         let own = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        documents.push(manifest.config.digest);
         Ok(Held {
             digest,
             size: manifest.size().saturating_add(own),
             config: config.config,
+            documents,
             layers: layers
                 .iter()
                 .rev()
@@ -173,8 +195,7 @@ impl Store {
             version: RECORD_VERSION,
         };
         let bytes = serde_json::to_vec(&record).map_err(|error| malformed("a record", error))?;
-        let path = self.inner.root.join("images").join(digest.hex());
-        files::write_whole(&self.scratch(), &path, &bytes)?;
+        files::write_whole(&self.scratch(), &self.record_path(&digest), &bytes)?;
         locked(&self.inner.images).insert(digest, Arc::clone(&held));
         Ok(held)
     }
@@ -189,17 +210,16 @@ impl Store {
         locked(&self.inner.images).values().cloned().collect()
     }
 
-    /// Whether a container uses an image: then it must not be removed.
-    pub fn in_use(&self, digest: &Digest) -> bool {
-        locked(&self.inner.uses).values().any(|used| used == digest)
+    pub(super) fn forget_image(&self, digest: &Digest) {
+        locked(&self.inner.images).remove(digest);
     }
 
-    pub(super) fn note_use(&self, task: &str, digest: Digest) {
-        locked(&self.inner.uses).insert(task.to_owned(), digest);
+    pub(super) fn root(&self) -> &Path {
+        &self.inner.root
     }
 
-    pub(super) fn forget_use(&self, task: &str) {
-        locked(&self.inner.uses).remove(task);
+    pub(super) fn record_path(&self, digest: &Digest) -> PathBuf {
+        self.inner.root.join("images").join(digest.hex())
     }
 
     pub(super) fn locks(&self) -> &Locks {
@@ -231,7 +251,7 @@ impl Store {
     }
 }
 
-fn entries(directory: &Path) -> Result<Vec<PathBuf>, ImageError> {
+pub(super) fn entries(directory: &Path) -> Result<Vec<PathBuf>, ImageError> {
     let list = || -> std::io::Result<Vec<PathBuf>> {
         let mut found = Vec::new();
         for entry in fs::read_dir(directory)? {
