@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-const FILES: [&str; 11] = [
+const FILES: [&str; 12] = [
     "spec.proto",
     "objects.proto",
     "view.proto",
@@ -14,6 +14,7 @@ const FILES: [&str; 11] = [
     "images.proto",
     "local.proto",
     "store.proto",
+    "volume.proto",
 ];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -29,14 +29,20 @@ const OUTER: &[&str] = &[
 ];
 
 /// The programs, and the variables by which the worker finds them.
-const PROGRAMS: [(&str, &str); 2] = [("skep-shim", "SKEP_SHIM"), ("skep-hello", "SKEP_HELLO")];
+const PROGRAMS: [(&str, &str); 3] = [
+    ("skep-shim", "SKEP_SHIM"),
+    ("skep-hello", "SKEP_HELLO"),
+    ("skep-init", "SKEP_INIT"),
+];
 
-const WATCHED: [&str; 6] = [
+const WATCHED: [&str; 8] = [
     "build.rs",
     "shim/src",
     "shim/Cargo.toml",
     "hello/src",
     "hello/Cargo.toml",
+    "init/src",
+    "init/Cargo.toml",
     "../Cargo.lock",
 ];
 

@@ -4,7 +4,7 @@
 
 #![expect(missing_docs, reason = "the names of the parts say it")]
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -51,7 +51,8 @@ impl<K: Kernel> Netd<K> {
     }
 
     /// Attaches a task: `eth0` and on in the order of `attachments`, then its way out, its names and its virtual
-    /// addresses. The namespace is the prepared one, or `netns` where the container brought its own.
+    /// addresses. The namespace is the prepared one, or `netns` where the container brought its own. `servers` are asked
+    /// for names that the cluster does not know, instead of the resolvers of the node.
     ///
     /// # Errors
     /// If a network does not arrive in time or the kernel refuses; then nothing is left attached.
@@ -61,6 +62,7 @@ impl<K: Kernel> Netd<K> {
         netns: Option<OwnedFd>,
         attachments: &[AssignedAttachment],
         ports: &[HostPort],
+        servers: &[IpAddr],
     ) -> Result<(), NetError> {
         let late = tokio::time::Instant::now() + VIEW_PATIENCE;
         let mut current = self.await_networks(attachments, late).await?;
@@ -71,7 +73,10 @@ impl<K: Kernel> Netd<K> {
         };
         ready.map_err(|source| NetError::Prepare { task, source })?;
         let attached = loop {
-            match self.attach_all(task, current, attachments, ports).await {
+            match self
+                .attach_all(task, current, attachments, ports, servers)
+                .await
+            {
                 // The view it waited for was an old one, and a newer one without the network came before its
                 // turn: the one that brings the network again is on its way.
                 Err(NetError::UnknownNetwork { .. }) => {
@@ -133,12 +138,14 @@ impl<K: Kernel> Netd<K> {
         awaited: Current,
         attachments: &[AssignedAttachment],
         ports: &[HostPort],
+        servers: &[IpAddr],
     ) -> Result<Record, NetError> {
         let mut inner = self.inner.lock().await;
         // A newer view may have come while this waited for its turn.
         let current = self.view.borrow().clone().unwrap_or(awaited);
         let networks = networks_of(attachments, &current)?;
         let mut record = record_of(&networks, ports);
+        record.servers = servers.to_vec();
         // Attached before by a daemon that did not live to say so: its resolver gives up the port.
         inner.tasks.remove(&task);
         let settings = self

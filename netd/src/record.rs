@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::io::{self, Write};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 
 use ipnet::Ipv4Net;
@@ -25,6 +25,9 @@ pub(crate) struct Record {
     /// Whether names may be asked outside.
     pub(crate) outside: bool,
     pub(crate) ports: Vec<PortRecord>,
+    /// Asked for names that the cluster does not know, instead of the node's resolvers.
+    #[serde(default)]
+    pub(crate) servers: Vec<IpAddr>,
 }
 
 /// One interface on an overlay network.
@@ -69,6 +72,7 @@ impl Record {
             way_out: None,
             outside,
             ports,
+            servers: Vec::new(),
         }
     }
 

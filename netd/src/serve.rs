@@ -79,9 +79,10 @@ impl<K: Kernel> Netd<K> {
         let next = backing::of_networks(view, &scope);
         if attached.resolver.is_none() {
             let forwarder = attached.record.outside.then(|| Arc::clone(&self.forwarder));
-            let directory = self.directory.subscribe();
+            let (kernel, directory) = (self.kernel.as_ref(), self.directory.subscribe());
+            let servers = attached.record.servers.clone();
             attached.resolver =
-                crate::dns::serve(self.kernel.as_ref(), &ns, scope, directory, forwarder).await?;
+                crate::dns::serve(kernel, &ns, scope, directory, forwarder, servers).await?;
         }
         let had = attached.programmed.take();
         if had.as_ref().is_some_and(|(_, before)| *before == next) {

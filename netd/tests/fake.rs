@@ -83,7 +83,9 @@ async fn a_settled_view_costs_no_step_and_a_change_only_its_own() {
     let netd = netd(&kernel, dir.path()).await;
     let acks = netd.apply(ME, view(1).into()).await;
     assert!(acks.failures.is_empty(), "{:?}", acks.failures);
-    netd.attach(TASK, None, &[attachment()], &[]).await.unwrap();
+    netd.attach(TASK, None, &[attachment()], &[], &[])
+        .await
+        .unwrap();
     let settled = kernel.steps();
     assert_eq!(netd.apply(ME, view(1).into()).await.revisions[&NET], 1);
     assert_eq!(kernel.steps(), settled);
@@ -103,7 +105,7 @@ async fn a_new_daemon_adopts_and_removes_nothing_without_a_view() {
     let first = netd(&kernel, dir.path()).await;
     first.apply(ME, view(1).into()).await;
     first
-        .attach(TASK, None, &[attachment()], &[])
+        .attach(TASK, None, &[attachment()], &[], &[])
         .await
         .unwrap();
     drop(first);
@@ -128,7 +130,7 @@ async fn tasks_are_attached_side_by_side_from_any_thread() {
         .map(|task| {
             let netd = Arc::clone(&netd);
             let task = TaskId::new(task);
-            tokio::spawn(async move { netd.attach(task, None, &[attachment()], &[]).await })
+            tokio::spawn(async move { netd.attach(task, None, &[attachment()], &[], &[]).await })
         })
         .collect();
     let applying = Arc::clone(&netd);

@@ -90,4 +90,6 @@ pub struct Report {
     pub images: Option<Vec<Digest>>,
     /// Published ports that another program on this node holds, when that changed.
     pub taken_ports: Option<Vec<(Protocol, u16)>>,
+    /// Names of the volumes that are on this node, ascending, when that changed.
+    pub volumes: Option<Vec<String>>,
 }

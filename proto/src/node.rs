@@ -100,6 +100,8 @@ pub struct NodeDescription {
     pub routes: Vec<ipnet::Ipv4Net>,
     /// Port of its door for other nodes, where it said so.
     pub door: Option<u16>,
+    /// Names of the volumes it has, ascending. Said in reports, and kept when it says hello again.
+    pub volumes: Vec<String>,
 }
 
 /// Whether a node is there.

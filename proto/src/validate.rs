@@ -1,6 +1,12 @@
 //! What a spec must satisfy by itself, without looking at the cluster. Pure.
 
+mod container;
+mod mount;
+
 use std::collections::BTreeSet;
+
+pub use container::{CAPABILITIES, ULIMITS, capability, is_own_sysctl};
+pub use mount::{volume_driver, volume_name};
 
 use crate::network::NetworkSpec;
 use crate::spec::{Mode, PortSpec, ServiceSpec, TaskSpec};
@@ -98,6 +104,8 @@ fn task(spec: &TaskSpec) -> Result<(), Invalid> {
     if container.args.iter().any(|arg| arg.contains('\0')) {
         return Err(invalid("ARGS", "an argument holds a zero byte"));
     }
+    container::check(container)?;
+    mount::check(&container.mounts)?;
     let bounds = [
         (
             "--limit-memory",

@@ -10,7 +10,7 @@ use crate::SKEP;
 use crate::archive::{PROGRAM, docker_save, oci_layout, root};
 
 /// Runs `skep ARGS` in a node with these bytes as its standard input.
-fn given(cluster: &Cluster, on: &str, args: &[&str], bytes: &[u8]) -> Ended {
+pub(crate) fn given(cluster: &Cluster, on: &str, args: &[&str], bytes: &[u8]) -> Ended {
     let mut input = tempfile::tempfile().unwrap();
     input.write_all(bytes).unwrap();
     input.rewind().unwrap();

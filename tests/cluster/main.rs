@@ -8,12 +8,14 @@
 
 mod archive;
 mod bad_input;
+mod health;
 mod images;
 mod membership;
 mod one_node;
 mod overlay;
 mod published;
 mod three_managers;
+mod volumes;
 
 /// The binary that the lab's nodes run.
 const SKEP: &str = env!("CARGO_BIN_EXE_skep-tested");

@@ -391,6 +391,7 @@ fn report(assignment: &Assignment) -> v1::Report {
         networks,
         images: None,
         taken_ports: None,
+        volumes: None,
     })
 }
 

@@ -25,7 +25,7 @@ const PURE: [&str; 9] = [
     "manager/src/plan/",
     "manager/src/dispatch/assign",
     "worker/src/step.rs",
-    "proto/src/validate.rs",
+    "proto/src/validate",
     "proto/src/constraint.rs",
     "netd/src/plan.rs",
     "netd/src/rules",

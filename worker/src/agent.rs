@@ -101,7 +101,12 @@ impl<E: Exec, K: Kernel> Agent<E, K> {
         let with_container: BTreeSet<TaskId> = containers.iter().map(|one| one.task).collect();
         for container in containers {
             let known = found.remove(&container.task).unwrap_or_default();
-            found.insert(container.task, merged(known, &container));
+            let note = tools.exec.note(container.task);
+            let local = Local {
+                note,
+                ..merged(known, &container)
+            };
+            found.insert(container.task, local);
         }
         for task in tools.netd.attached().await {
             if !with_container.contains(&task)
@@ -285,6 +290,9 @@ fn merged(known: Local, found: &Found) -> Local {
         stopped: known.stopped,
         killed: known.killed && !matches!(found.stage, FoundStage::Running { .. }),
         lacking: None,
+        note: known.note,
+        health: known.health,
+        unwell: known.unwell,
     }
 }
 

@@ -15,7 +15,8 @@ use skep_proto::ids::TaskId;
 use skep_proto::time::WallTime;
 use skep_proto::wire::v1;
 
-use crate::step::{Cause, Ending, Local, Moment, Stage};
+use crate::health::Known;
+use crate::step::{Cause, Checked, Ending, Local, Moment, Stage};
 
 const FILE: &str = "worker.redb";
 /// Of every record in it; it stands in front of each.
@@ -92,6 +93,22 @@ enum CauseRecord {
     Lost,
 }
 
+/// What later releases keep of a task, behind its record: earlier ones pass over it.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+struct HealthRecord {
+    well: bool,
+    unwell: Option<String>,
+}
+
+impl HealthRecord {
+    fn of(local: &Local) -> Self {
+        Self {
+            well: local.health.is_well(),
+            unwell: local.unwell.clone(),
+        }
+    }
+}
+
 impl TaskRecord {
     fn of(local: &Local) -> Self {
         let ending = match &local.stage {
@@ -116,7 +133,7 @@ impl TaskRecord {
         }
     }
 
-    fn local(self, now: Moment) -> Local {
+    fn local(self, health: HealthRecord, now: Moment) -> Local {
         let stage = self.ending.map_or(Stage::Absent, |record| {
             let ending = Ending {
                 cause: match record.cause {
@@ -139,6 +156,12 @@ impl TaskRecord {
             stopped: self.stopped.then_some(now),
             killed: self.killed,
             lacking: None,
+            note: String::new(),
+            health: Checked::Unknown(match health.well {
+                true => Known::Well,
+                false => Known::Nothing,
+            }),
+            unwell: health.unwell,
         }
     }
 }
@@ -229,7 +252,7 @@ impl Db {
 
     /// Keeps what no supervisor knows of a task.
     pub async fn keep_task(&self, task: TaskId, local: &Local) -> Result<(), DbError> {
-        let record = postcard::to_stdvec(&TaskRecord::of(local));
+        let record = postcard::to_stdvec(&(TaskRecord::of(local), HealthRecord::of(local)));
         let mut bytes = record.map_err(|error| DbError::Unreadable {
             what: "a task",
             reason: error.to_string(),
@@ -272,9 +295,17 @@ impl Db {
             .map_err(failed("read tasks"))?
             .into_iter()
             .map(|(task, bytes)| {
-                let record: TaskRecord = postcard::from_bytes(versioned(&bytes, "a task")?)
-                    .map_err(|error| unreadable(error.to_string()))?;
-                Ok((TaskId::new(task), record.local(now)))
+                let bytes = versioned(&bytes, "a task")?;
+                let record = postcard::take_from_bytes::<TaskRecord>(bytes);
+                let (record, rest) = record.map_err(|error| unreadable(error.to_string()))?;
+                // A record of before has nothing behind it.
+                let health = match rest {
+                    [] => HealthRecord::default(),
+                    rest => {
+                        postcard::from_bytes(rest).map_err(|error| unreadable(error.to_string()))?
+                    }
+                };
+                Ok((TaskId::new(task), record.local(health, now)))
             })
             .collect()
     }

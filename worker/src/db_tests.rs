@@ -51,7 +51,8 @@ async fn how_tasks_ended_is_there_again_until_it_is_forgotten() {
         since: WallTime::from_unix_millis(9),
         stopped: Some(now),
         killed: false,
-        lacking: None,
+        unwell: Some("unhealthy".into()),
+        ..Local::default()
     };
     let stopping = Local {
         stage: Stage::Running { pid: 1 },

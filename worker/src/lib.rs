@@ -8,6 +8,7 @@ pub mod blobs;
 pub mod db;
 pub mod dial;
 pub mod exec;
+pub mod health;
 mod holders;
 pub mod identity;
 pub mod report;
@@ -15,6 +16,7 @@ pub mod resources;
 mod session;
 pub mod step;
 mod task;
+pub mod volumes;
 mod worker;
 
 pub use agent::{AgentError, Refused};

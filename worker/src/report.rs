@@ -45,6 +45,9 @@ struct Inner {
     networks: Told<NetworkId, u64>,
     images: Vec<Digest>,
     images_told: Option<Vec<Digest>>,
+    /// Nothing before they were looked at.
+    volumes: Option<Vec<String>>,
+    volumes_told: Option<Vec<String>>,
     taken_ports: Vec<(Protocol, u16)>,
     taken_told: Vec<(Protocol, u16)>,
     under_way: Option<Report>,
@@ -124,6 +127,12 @@ impl Outbox {
         self.news.notify_one();
     }
 
+    /// Names of the volumes that are here.
+    pub fn volumes(&self, volumes: Vec<String>) {
+        self.inner().volumes = Some(volumes);
+        self.news.notify_one();
+    }
+
     /// Published ports that another program on this node holds.
     pub fn taken_ports(&self, ports: Vec<(Protocol, u16)>) {
         self.inner().taken_ports = ports;
@@ -153,7 +162,11 @@ impl Outbox {
             (inner.images_told.as_ref() != Some(&inner.images)).then(|| inner.images.clone());
         let taken_ports =
             (inner.taken_told != inner.taken_ports).then(|| inner.taken_ports.clone());
+        // Managers keep them durably, so what is committed is not said again in each session.
+        let volumes = inner.volumes.clone();
+        let volumes = volumes.filter(|now| inner.volumes_told.as_ref() != Some(now));
         let report = Report {
+            volumes,
             taken_ports,
             tasks: inner.tasks.news(MAX_TASKS),
             networks: inner.networks.news(usize::MAX),
@@ -174,6 +187,9 @@ impl Outbox {
             inner.networks.committed(report.networks);
             if report.images.is_some() {
                 inner.images_told = report.images;
+            }
+            if report.volumes.is_some() {
+                inner.volumes_told = report.volumes;
             }
             if let Some(ports) = report.taken_ports {
                 inner.taken_told = ports;

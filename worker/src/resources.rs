@@ -34,7 +34,16 @@ pub fn describe(labels: &BTreeMap<String, String>) -> NodeDescription {
         labels,
         routes: routes(&read("/proc/net/route")),
         door: None,
+        volumes: Vec::new(),
     }
+}
+
+/// This machine's host name.
+pub fn hostname() -> String {
+    rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .into_owned()
 }
 
 /// Bytes of memory.

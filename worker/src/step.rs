@@ -11,6 +11,8 @@ use skep_proto::assignment::AssignedTask;
 use skep_proto::task::{TaskState, TaskStatus};
 use skep_proto::time::WallTime;
 
+use crate::health::{Health, Known};
+
 /// Time of this node's monotonic clock, since an arbitrary beginning.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub struct Moment(pub Duration);
@@ -36,6 +38,40 @@ pub struct Local {
     pub killed: bool,
     /// Its image could not be had yet.
     pub lacking: Option<Lacking>,
+    /// What its user is to know while it runs.
+    pub note: String,
+    /// What the tests of its health have shown.
+    pub health: Checked,
+    /// Why it is stopped though nobody asked for that: it is not well.
+    pub unwell: Option<String>,
+}
+
+/// How far a task's health is known.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Checked {
+    /// It is not known yet whether it has a check.
+    Unknown(Known),
+    /// It has none: it is well while it runs.
+    Never,
+    /// By its check.
+    By(Health),
+}
+
+impl Default for Checked {
+    fn default() -> Self {
+        Self::Unknown(Known::Nothing)
+    }
+}
+
+impl Checked {
+    /// Whether a test has succeeded, or none is made.
+    pub fn is_well(&self) -> bool {
+        match self {
+            Self::Unknown(known) => *known == Known::Well,
+            Self::Never => true,
+            Self::By(health) => health.is_well(),
+        }
+    }
 }
 
 /// An image that could not be had yet, though it may be later.
@@ -125,6 +161,10 @@ pub enum Action {
     Create,
     /// Start it; leads to [`Stage::Running`].
     Start,
+    /// Find out whether it has a health check; leads to [`Local::health`].
+    LearnCheck,
+    /// Test its health; leads to [`Local::health`], or to [`Local::unwell`].
+    Test,
     /// Send this signal, or the image's own stop signal if `None`; then set [`Local::stopped`].
     SignalStop(Option<i32>),
     /// Send SIGKILL to all of its processes; then set [`Local::killed`].
@@ -180,22 +220,38 @@ fn go(task: &AssignedTask, local: &Local, now: Moment) -> Action {
         Stage::Fetched => Action::Attach,
         Stage::Attached => Action::Create,
         Stage::Created if task.desired >= TaskState::Running => Action::Start,
-        Stage::Created | Stage::Running { .. } | Stage::Ended(_) | Stage::Removed(_) => {
-            Action::Rest
-        }
+        Stage::Running { .. } if local.unwell.is_some() => end(task, local, now),
+        Stage::Running { .. } => test(local, now),
+        Stage::Created | Stage::Ended(_) | Stage::Removed(_) => Action::Rest,
+    }
+}
+
+/// A task that runs and is to run is looked after, if it has a check.
+fn test(local: &Local, now: Moment) -> Action {
+    match &local.health {
+        Checked::Unknown(_) => Action::LearnCheck,
+        Checked::Never => Action::Rest,
+        Checked::By(health) if now >= health.next() => Action::Test,
+        Checked::By(health) => Action::Wait(health.next()),
+    }
+}
+
+/// Signal, grace, kill.
+fn end(task: &AssignedTask, local: &Local, now: Moment) -> Action {
+    let container = &task.spec.container;
+    match local.stopped {
+        None => Action::SignalStop(container.stop_signal),
+        Some(at) => kill_after(at.after(container.stop_grace), local, now),
     }
 }
 
 /// On the way down: signal, grace, kill. What ended is kept until it is to be removed.
 fn stop(task: &AssignedTask, local: &Local, now: Moment) -> Action {
-    let container = &task.spec.container;
     match local.stage {
         Stage::Absent | Stage::Fetched | Stage::Attached | Stage::Created => Action::Cancel,
-        Stage::Running { .. } if !task.drained => Action::Rest,
-        Stage::Running { .. } => match local.stopped {
-            None => Action::SignalStop(container.stop_signal),
-            Some(at) => kill_after(at.after(container.stop_grace), local, now),
-        },
+        // One that is being stopped because it is not well goes on being stopped.
+        Stage::Running { .. } if !task.drained && local.unwell.is_none() => Action::Rest,
+        Stage::Running { .. } => end(task, local, now),
         Stage::Ended(_) if task.desired == TaskState::Remove => Action::Remove,
         Stage::Ended(_) | Stage::Removed(_) => Action::Rest,
     }
@@ -237,26 +293,41 @@ fn status(local: &Local, next: Action) -> TaskStatus {
         Stage::Created if next == Action::Start => of(TaskState::Starting, "starting"),
         Stage::Created => of(TaskState::Ready, "waiting to be started"),
         Stage::Running { pid } => {
-            let message = if local.stopped.is_some() {
-                "stopping"
-            } else {
-                ""
-            };
+            let (state, message) = running(local);
             TaskStatus {
                 pid: Some(*pid),
-                ..of(TaskState::Running, message)
+                ..of(state, &message)
             }
         }
         Stage::Ended(ending) | Stage::Removed(ending) => ended(local, ending),
     }
 }
 
+/// A task with a check is starting until its first success.
+fn running(local: &Local) -> (TaskState, String) {
+    let state = match local.health.is_well() {
+        true => TaskState::Running,
+        false => TaskState::Starting,
+    };
+    let message = match (&local.unwell, &local.health) {
+        (Some(reason), _) => format!("stopping: {reason}"),
+        _ if local.stopped.is_some() => "stopping".to_owned(),
+        (None, Checked::By(health)) if !health.is_well() => match health.last() {
+            "" => "waiting for its first health check".to_owned(),
+            last => format!("not healthy yet; the last check: {last}"),
+        },
+        _ => local.note.clone(),
+    };
+    (state, message)
+}
+
 /// A task that was told to end has shut down, whatever its code; one that ended by itself is complete or
 /// has failed.
 fn ended(local: &Local, ending: &Ending) -> TaskStatus {
-    let told = local.stopped.is_some() || local.killed;
+    let told = (local.stopped.is_some() || local.killed) && local.unwell.is_none();
     let (state, exit_code) = match ending.cause {
         Cause::Exited(code) if told => (TaskState::Shutdown, Some(code)),
+        Cause::Exited(code) if local.unwell.is_some() => (TaskState::Failed, Some(code)),
         Cause::Exited(0) => (TaskState::Complete, Some(0)),
         Cause::Exited(code) => (TaskState::Failed, Some(code)),
         Cause::Cancelled => (TaskState::Shutdown, None),
@@ -264,6 +335,7 @@ fn ended(local: &Local, ending: &Ending) -> TaskStatus {
         Cause::Lost => (TaskState::Failed, None),
     };
     let error = match (&*ending.error, ending.cause) {
+        _ if local.unwell.is_some() => local.unwell.clone().unwrap_or_default(),
         ("", Cause::Exited(code)) if state == TaskState::Failed => {
             format!("exited with code {code}")
         }

@@ -7,7 +7,9 @@ use skep_proto::spec::{ContainerSpec, TaskSpec};
 use skep_proto::task::{Slot, TaskState};
 use skep_proto::time::WallTime;
 
-use super::{Action, Cause, Ending, Lacking, Local, Moment, Stage, step};
+use crate::health::{Health, Known, Outcome};
+
+use super::{Action, Cause, Checked, Ending, Lacking, Local, Moment, Stage, step};
 
 fn task(desired: TaskState, drained: bool) -> AssignedTask {
     AssignedTask {
@@ -30,9 +32,8 @@ fn local(stage: Stage) -> Local {
     Local {
         stage,
         since: WallTime::from_unix_millis(7),
-        stopped: None,
-        killed: false,
-        lacking: None,
+        health: Checked::Never,
+        ..Local::default()
     }
 }
 
@@ -213,4 +214,100 @@ fn waiting_for_an_image_slows_down_and_ends() {
         attempts += 1;
     }
     assert!((100..200).contains(&attempts), "{attempts}");
+}
+
+fn tested(health: Health) -> Local {
+    Local {
+        health: Checked::By(health),
+        ..local(Stage::Running { pid: 9 })
+    }
+}
+
+fn check_every(seconds: u64) -> crate::health::Check {
+    crate::health::Check {
+        command: vec!["/check".into()],
+        interval: Duration::from_secs(seconds),
+        timeout: Duration::from_secs(1),
+        retries: 1,
+        start_period: Duration::ZERO,
+        start_interval: Duration::from_secs(1),
+    }
+}
+
+#[test]
+fn a_task_with_a_check_is_starting_until_its_first_success() {
+    let run = task(TaskState::Running, false);
+    let unknown = Local {
+        health: Checked::default(),
+        ..local(Stage::Running { pid: 9 })
+    };
+    check(&run, &unknown, Action::LearnCheck, TaskState::Starting);
+    let (then, now) = (
+        Moment(Duration::from_secs(95)),
+        Moment(Duration::from_secs(100)),
+    );
+    let mut health = Health::begin(check_every(10), then, Known::Nothing);
+    let due = Moment(Duration::from_secs(105));
+    check(
+        &run,
+        &tested(health.clone()),
+        Action::Wait(due),
+        TaskState::Starting,
+    );
+    let late = Health::begin(check_every(5), then, Known::Nothing);
+    check(&run, &tested(late), Action::Test, TaskState::Starting);
+    health.record(Outcome::Well, now);
+    let next = Moment(Duration::from_secs(110));
+    check(
+        &run,
+        &tested(health),
+        Action::Wait(next),
+        TaskState::Running,
+    );
+}
+
+#[test]
+fn what_is_not_well_is_stopped_and_has_failed_whatever_its_code() {
+    let run = task(TaskState::Running, false);
+    let now = Moment(Duration::from_secs(100));
+    let mut health = Health::begin(check_every(10), now, Known::Well);
+    let unwell = health.record(Outcome::Failed("no".into()), now);
+    let mut sick = Local {
+        unwell,
+        ..tested(health)
+    };
+    check(&run, &sick, Action::SignalStop(Some(3)), TaskState::Running);
+    sick.stopped = Some(now);
+    check(
+        &run,
+        &sick,
+        Action::Wait(now.after(Duration::from_secs(10))),
+        TaskState::Running,
+    );
+    // That managers replace it meanwhile changes nothing.
+    let replaced = task(TaskState::Shutdown, false);
+    check(
+        &replaced,
+        &sick,
+        Action::Wait(now.after(Duration::from_secs(10))),
+        TaskState::Running,
+    );
+    sick.stage = ended(Cause::Exited(0));
+    let status = step(Some(&run), &sick, now).status.unwrap();
+    assert_eq!(
+        (status.state, status.exit_code),
+        (TaskState::Failed, Some(0))
+    );
+    assert!(
+        status.error.contains("unhealthy") && status.error.ends_with("no"),
+        "{status:?}"
+    );
+}
+
+#[test]
+fn a_task_that_is_to_end_is_tested_no_more() {
+    let then = Moment(Duration::from_secs(1));
+    let health = Health::begin(check_every(5), then, Known::Well);
+    let stopping = task(TaskState::Shutdown, false);
+    check(&stopping, &tested(health), Action::Rest, TaskState::Running);
 }

@@ -11,14 +11,19 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use skep_netd::{HostPort, Kernel, Netd};
 use skep_proto::assignment::AssignedTask;
 use skep_proto::ids::TaskId;
+use skep_proto::spec::MountSource;
 use skep_proto::task::TaskState;
 use skep_proto::time::WallTime;
 use tokio::sync::watch;
 
 use crate::db::Db;
+use crate::exec::runtime::RunEnd;
 use crate::exec::{Exec, ExecError, Exit};
+use crate::health::{Health, Known};
 use crate::report::{Outbox, with_causes};
-use crate::step::{Action, Cause, Ending, Lacking, Local, Moment, Stage, step};
+use crate::step::{Action, Cause, Checked, Ending, Lacking, Local, Moment, Stage, step};
+
+mod check;
 
 /// Between two attempts at something that did not work and must.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -83,6 +88,11 @@ impl<E: Exec, K: Kernel> Driver<E, K> {
             let wanted = self.wanted.borrow_and_update().clone();
             let task = wanted.as_ref().map(|order| order.task.as_ref());
             let next = step(task, &self.local, self.tools.clock.now());
+            if next.action == Action::LearnCheck {
+                // Before anything is said: whether it runs or only starts depends on it.
+                self.act(next.action, wanted.as_deref()).await;
+                continue;
+            }
             match next.status {
                 Some(status) => self.tools.outbox.task(self.id, status),
                 None => self.tools.outbox.forget(self.id),
@@ -106,6 +116,16 @@ impl<E: Exec, K: Kernel> Driver<E, K> {
                 Ok(pid) => self.reached(Stage::Running { pid }),
                 Err(error) => self.could_not_begin(&error).await,
             },
+            (Action::LearnCheck, Some(order)) => {
+                let known = match self.local.health.is_well() {
+                    true => Known::Well,
+                    false => Known::Nothing,
+                };
+                let begin = |check| Health::begin(check, self.tools.clock.now(), known);
+                let check = self.tools.exec.check(&order.task).await;
+                self.local.health = check.map_or(Checked::Never, |check| Checked::By(begin(check)));
+            }
+            (Action::Test, _) => self.test().await,
             (Action::SignalStop(signal), _) => {
                 self.local.stopped = Some(self.tools.clock.now());
                 // First what is durable: it was told to end, whatever comes.
@@ -164,7 +184,11 @@ impl<E: Exec, K: Kernel> Driver<E, K> {
     async fn attach(&mut self, order: &Order) {
         let attachments = &order.task.attachments;
         let netd = Arc::clone(&self.tools.netd);
-        match netd.attach(self.id, None, attachments, &order.ports).await {
+        let servers = &order.task.spec.container.dns.servers;
+        match netd
+            .attach(self.id, None, attachments, &order.ports, servers)
+            .await
+        {
             Ok(()) => self.reached(Stage::Attached),
             Err(error) => self.could_not_begin(&error).await,
         }
@@ -176,7 +200,17 @@ impl<E: Exec, K: Kernel> Driver<E, K> {
             Err(error) => return self.could_not_begin(&error).await,
         };
         match self.tools.exec.create(&order.task, &netns).await {
-            Ok(()) => self.reached(Stage::Created),
+            Ok(()) => {
+                self.local.note = self.tools.exec.note(self.id);
+                let mounts = &order.task.spec.container.mounts;
+                if mounts
+                    .iter()
+                    .any(|mount| matches!(mount.source, MountSource::Volume(_)))
+                {
+                    self.tools.outbox.volumes(self.tools.exec.volumes());
+                }
+                self.reached(Stage::Created);
+            }
             Err(error) => self.could_not_begin(&error).await,
         }
     }
@@ -211,6 +245,64 @@ impl<E: Exec, K: Kernel> Driver<E, K> {
         self.keep().await;
     }
 
+    /// Runs a test of its health, unless the task ends or is to end meanwhile.
+    async fn test(&mut self) {
+        let Checked::By(health) = &self.local.health else {
+            return;
+        };
+        let (exec, check, id) = (
+            Arc::clone(&self.tools.exec),
+            health.check().clone(),
+            self.id,
+        );
+        let stop = |wanted: &Wanted| {
+            wanted
+                .as_ref()
+                .is_none_or(|order| order.task.desired > TaskState::Running)
+        };
+        let plan = check::plan(&check);
+        enum Ended {
+            Exited(Exit),
+            Ran(Result<RunEnd, ExecError>),
+        }
+        let ended = tokio::select! {
+            biased;
+            exit = exec.wait(id) => Ended::Exited(exit),
+            is_going = async { self.wanted.wait_for(stop).await.is_err() } => {
+                if is_going {
+                    // The agent is going: nothing is to be done any more.
+                    std::future::pending::<()>().await;
+                }
+                return;
+            }
+            ran = exec.run(id, &plan, check.timeout, check::KEPT) => Ended::Ran(ran),
+        };
+        let ran = match ended {
+            Ended::Exited(exit) => return self.exited(exit).await,
+            Ended::Ran(ran) => ran,
+        };
+        let outcome = check::outcome(ran, check.timeout);
+        let now = self.tools.clock.now();
+        let Checked::By(health) = &mut self.local.health else {
+            return;
+        };
+        let was_well = health.is_well();
+        self.local.unwell = health.record(outcome, now);
+        if let Some(reason) = &self.local.unwell {
+            tracing::info!(task.id = %self.id, reason, "task is stopped");
+        } else if !was_well && health.is_well() {
+            self.local.since = wall_now();
+            // A later daemon is to know it, as a task that ran does not start again.
+            self.keep().await;
+        }
+    }
+
+    async fn exited(&mut self, exit: Exit) {
+        self.local.since = exit.at;
+        let cause = exit.code.map_or(Cause::Lost, Cause::Exited);
+        self.end_at(cause, exit.error, exit.at).await;
+    }
+
     /// Nothing to do until something changes, or until then.
     async fn rest(&mut self, until: Option<Moment>) {
         let exec = Arc::clone(&self.tools.exec);
@@ -241,9 +333,7 @@ impl<E: Exec, K: Kernel> Driver<E, K> {
             () = time => None,
         };
         if let Some(exit) = exit {
-            self.local.since = exit.at;
-            let cause = exit.code.map_or(Cause::Lost, Cause::Exited);
-            self.end_at(cause, exit.error, exit.at).await;
+            self.exited(exit).await;
         }
     }
 

@@ -25,6 +25,7 @@ use crate::exec::image::{ImageError, Store};
 use crate::exec::runtime::{Runtime, RuntimeError, RuntimePaths};
 use crate::report::Outbox;
 use crate::session::Session;
+use crate::volumes::{VolumeError, Volumes};
 
 /// For the tasks of a node that leaves to end.
 const LEAVING: Duration = Duration::from_secs(60);
@@ -53,6 +54,8 @@ pub struct Config {
     pub dial: Dial,
     /// How to reach registries.
     pub registries: Registries,
+    /// This node's volumes, open already: they are there without a cluster.
+    pub volumes: Volumes,
 }
 
 impl std::fmt::Debug for Config {
@@ -84,6 +87,9 @@ pub enum WorkerError {
     /// What it remembers.
     #[error("cannot open what the worker remembers")]
     Db(#[from] DbError),
+    /// Its volumes.
+    #[error("cannot open the volumes")]
+    Volumes(#[from] VolumeError),
     /// The built-in image.
     #[error("cannot make containers ready: {0}")]
     Exec(#[from] ExecError),
@@ -131,6 +137,7 @@ impl Worker {
         let records = config.exec_root.join("net");
         let netd = Arc::new(Netd::open(kernel, skep_netd::Config::new(records)).await?);
         let outbox = Arc::new(Outbox::default());
+        outbox.volumes(config.volumes.names()?);
         let agent = Agent::open(
             config.node,
             Arc::clone(&exec),
@@ -182,6 +189,19 @@ impl Worker {
     /// When it cannot be opened, or another daemon has it.
     pub fn open_store(data_root: &std::path::Path) -> Result<Store, WorkerError> {
         Ok(Store::open(&data_root.join("images"))?)
+    }
+
+    /// Where a node's volumes are below its data root.
+    ///
+    /// # Errors
+    /// When they cannot be opened.
+    pub fn open_volumes(data_root: &std::path::Path) -> Result<Volumes, WorkerError> {
+        Ok(Volumes::open(&data_root.join("volumes"))?)
+    }
+
+    /// Tells managers which volumes are here now.
+    pub fn volumes_changed(&self, names: Vec<String>) {
+        self.outbox.volumes(names);
     }
 
     /// This node's images. After a load or an import, `images_changed` tells managers.
@@ -276,9 +296,9 @@ fn open_exec(config: &Config, store: Store, peers: Peers) -> Result<Containers, 
         cgroup_parent: config.cgroup_parent.clone(),
     })?;
     let files = config.exec_root.join("files");
-    let registries = config.registries.clone();
+    let (registries, volumes) = (config.registries.clone(), config.volumes.clone());
     Ok(ContainerExec::open(
-        store, peers, registries, runtime, files,
+        store, peers, registries, runtime, files, volumes,
     )?)
 }
 

@@ -6,6 +6,7 @@ pub mod read;
 pub mod service;
 pub mod stack;
 pub mod swarm;
+pub mod volume;
 
 use std::path::PathBuf;
 
@@ -23,13 +24,7 @@ pub use crate::output::Format;
 )]
 pub struct Cli {
     /// The daemon to talk to [default: unix:///run/skep/skep.sock].
-    #[arg(
-        long,
-        short = 'H',
-        global = true,
-        env = "SKEP_HOST",
-        value_name = "ADDRESS"
-    )]
+    #[arg(long, short = 'H', env = "SKEP_HOST", value_name = "ADDRESS")]
     pub host: Option<String>,
     /// What to do.
     #[command(subcommand)]
@@ -59,6 +54,9 @@ pub enum Command {
     /// What connects the tasks.
     #[command(subcommand)]
     Network(network::NetworkCommand),
+    /// What outlives containers, on this node.
+    #[command(subcommand)]
+    Volume(volume::VolumeCommand),
     /// What containers are made from.
     #[command(subcommand)]
     Image(image::ImageCommand),
@@ -89,6 +87,9 @@ pub struct DaemonArgs {
     /// Configuration file (TOML); the default is read if it is there.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+    /// Where it listens for its users [default: unix:///run/skep/skep.sock].
+    #[arg(long, short = 'H', value_name = "ADDRESS")]
+    pub host: Option<String>,
     /// Where everything that must last is kept [default: /var/lib/skep].
     #[arg(long, value_name = "DIR")]
     pub data_root: Option<PathBuf>,

@@ -1,5 +1,8 @@
 //! Reads single values as Docker's users write them: durations, sizes, ports.
 
+pub mod container;
+pub mod mount;
+
 use skep_proto::spec::{PortSpec, Protocol, PublishMode};
 
 pub use skep_proto::unit::{bytes, cpus, duration, signal};

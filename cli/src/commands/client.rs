@@ -9,6 +9,7 @@ use skep_proto::ids::RequestId;
 use skep_proto::wire::v1::control_client::ControlClient;
 use skep_proto::wire::v1::images_client::ImagesClient;
 use skep_proto::wire::v1::local_client::LocalClient;
+use skep_proto::wire::v1::volumes_client::VolumesClient;
 use tonic::transport::Channel;
 use tonic::{Code, Response, Status};
 
@@ -29,6 +30,8 @@ pub struct Client {
     pub local: LocalClient<Channel>,
     /// Images of this node.
     pub images: ImagesClient<Channel>,
+    /// Its node's volumes.
+    pub volumes: VolumesClient<Channel>,
 }
 
 impl Client {
@@ -45,7 +48,8 @@ impl Client {
         Ok(Self {
             control: ControlClient::new(channel.clone()),
             local: LocalClient::new(channel.clone()),
-            images: ImagesClient::new(channel),
+            images: ImagesClient::new(channel.clone()),
+            volumes: VolumesClient::new(channel),
         })
     }
 }

@@ -10,6 +10,7 @@ pub mod service;
 pub mod stack;
 pub mod swarm;
 pub mod task;
+pub mod volume;
 pub mod watch;
 
 use std::collections::BTreeMap;
@@ -34,6 +35,7 @@ pub async fn run(command: Command, host: Option<&str>) -> anyhow::Result<ExitCod
         Command::Service(command) => service::run(&client, command).await,
         Command::Task(command) => task::run(&client, command).await,
         Command::Network(command) => network::run(&client, command).await,
+        Command::Volume(command) => volume::run(&client, command).await,
         Command::Image(command) => image::run(&client, command).await,
         Command::Login(args) => login::log_in(&client, args).await,
         // These need no daemon, or have been done.

@@ -85,7 +85,7 @@ pub fn read(args: DaemonArgs, host: Option<&str>) -> anyhow::Result<Config> {
             .or(file.exec_root)
             .unwrap_or_else(|| DEFAULT_EXEC_ROOT.into()),
     )?;
-    let host = host.map(str::to_owned).or(file.host);
+    let host = args.host.or(host.map(str::to_owned)).or(file.host);
     let socket = match host.as_deref() {
         None => exec_root.join("skep.sock"),
         Some(address) => socket_of(address)?,

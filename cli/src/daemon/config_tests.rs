@@ -7,6 +7,7 @@ fn args(config: Option<PathBuf>) -> DaemonArgs {
         config,
         data_root: None,
         exec_root: None,
+        host: None,
         label: vec!["disk=ssd".into()],
         log_level: None,
         log_file: None,

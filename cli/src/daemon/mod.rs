@@ -14,6 +14,7 @@ mod logging;
 pub mod membership;
 mod node;
 mod serve;
+mod volumes;
 
 use std::process::ExitCode;
 

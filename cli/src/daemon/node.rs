@@ -11,14 +11,14 @@ use skep_proto::cluster::ClusterSpec;
 use skep_proto::ids::{ClusterId, NodeId, RequestId};
 use skep_proto::image::{BUILT_IN, Image};
 use skep_proto::node::Role;
-use skep_proto::wire::WireId;
-use skep_proto::wire::v1;
+use skep_proto::wire::{WireId, v1};
 use skep_proto::wire::v1::blobs_server::BlobsServer;
 use skep_proto::wire::v1::control_client::ControlClient;
 use skep_proto::wire::v1::control_server::ControlServer;
 use skep_worker::db::Db;
 use skep_worker::exec::image::Store;
 use skep_worker::exec::image::registry::Registries;
+use skep_worker::volumes::Volumes;
 use skep_worker::{Dial, Worker, dial, identity, resources};
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, watch};
@@ -32,6 +32,7 @@ use super::{address, founding, joining, serve};
 mod images;
 mod local_images;
 mod registry;
+mod volumes;
 
 pub use local_images::Gone;
 
@@ -48,6 +49,7 @@ pub struct Node {
     config: Config,
     store: Store,
     registries: Registries,
+    volumes: Volumes,
     phase: Mutex<Phase>,
     /// The door of this node's manager, also while the phase is being changed.
     door: RwLock<Option<UserDoor>>,
@@ -101,9 +103,11 @@ impl Node {
     /// Names what cannot be opened; nothing is thrown away.
     pub async fn open(config: Config) -> anyhow::Result<Arc<Self>> {
         let store = Worker::open_store(&config.data_root).context("cannot open the images")?;
+        let volumes = Worker::open_volumes(&config.data_root)?;
         let node = Arc::new(Self {
             store,
             registries: Registries::new(config.registries.clone()),
+            volumes,
             phase: Mutex::new(Phase::Inactive),
             door: RwLock::new(None),
             fatal: watch::Sender::new(None),
@@ -215,6 +219,7 @@ impl Node {
             door: membership.advertise.port(),
             dial,
             registries: self.registries.clone(),
+            volumes: self.volumes.clone(),
         }
     }
 

@@ -13,6 +13,7 @@ use anyhow::Context;
 use skep_proto::channel::{self, Identity};
 use skep_proto::wire::v1::images_server::ImagesServer;
 use skep_proto::wire::v1::local_server::LocalServer;
+use skep_proto::wire::v1::volumes_server::VolumesServer;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_stream::wrappers::UnixListenerStream;
@@ -30,6 +31,7 @@ use super::images::ImagesDoor;
 use super::local::LocalDoor;
 use super::lock;
 use super::node::Node;
+use super::volumes::VolumesDoor;
 
 /// Runs the daemon until it is told to stop, or cannot go on.
 ///
@@ -43,6 +45,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     let stop = CancellationToken::new();
     let routes = Routes::new(LocalServer::new(LocalDoor::new(node.clone())))
         .add_service(ImagesServer::new(ImagesDoor::new(node.clone())))
+        .add_service(VolumesServer::new(VolumesDoor::new(node.clone())))
         .add_service(UserDoor { node: node.clone() });
     let users = Server::builder()
         .add_routes(routes)

@@ -112,7 +112,8 @@ pub async fn run(
                         if let Some(ports) = report.taken_ports {
                             dispatch.live.taken_ports(&session, ports);
                         }
-                        if report_sender.send((number, report.tasks)).await.is_err() {
+                        let durable = Durable { tasks: report.tasks, volumes: report.volumes };
+                        if report_sender.send((number, durable)).await.is_err() {
                             break "its reports could not be committed";
                         }
                     }
@@ -140,32 +141,65 @@ pub fn full_deadline(state: &State) -> Duration {
         .map_or(Duration::from_secs(3), |cluster| cluster.spec.down_after)
 }
 
+/// What of a report is kept in State.
+struct Durable {
+    tasks: Vec<(TaskId, TaskStatus)>,
+    volumes: Option<Vec<String>>,
+}
+
 /// Commits reports in their order and tells the worker which are. Ends at the first that is not committed:
 /// the session ends with it, and the worker reports again.
 async fn commit_reports(
     dispatch: Dispatch,
     session: Session,
-    mut reports: mpsc::Receiver<(u64, Vec<(TaskId, TaskStatus)>)>,
+    mut reports: mpsc::Receiver<(u64, Durable)>,
     told: mpsc::Sender<Told>,
 ) {
-    while let Some((number, tasks)) = reports.recv().await {
-        let committed = tasks.is_empty() || dispatch.reports.commit(session.node, tasks).await;
+    while let Some((number, Durable { tasks, volumes })) = reports.recv().await {
+        let kept = match &volumes {
+            Some(volumes) => keep_volumes(&dispatch, session.node, volumes).await,
+            None => true,
+        };
+        let committed =
+            kept && (tasks.is_empty() || dispatch.reports.commit(session.node, tasks).await);
         if !committed || told.send(Told::Committed(number)).await.is_err() {
             return;
         }
     }
 }
 
-/// Commits what a node says of itself, where it is not known yet. `false` if it could not be.
+/// Commits what a node says of itself, where it is not known yet. `false` if it could not be. What volumes it has it
+/// says later, in a report.
 pub async fn describe(dispatch: &Dispatch, node: NodeId, description: NodeDescription) -> bool {
+    let said = |known: &NodeDescription| NodeDescription {
+        volumes: known.volumes.clone(),
+        ..description.clone()
+    };
+    redescribe(dispatch, node, said).await
+}
+
+/// Commits which volumes a node has.
+async fn keep_volumes(dispatch: &Dispatch, node: NodeId, volumes: &[String]) -> bool {
+    let said = |known: &NodeDescription| NodeDescription {
+        volumes: volumes.to_vec(),
+        ..known.clone()
+    };
+    redescribe(dispatch, node, said).await
+}
+
+async fn redescribe(
+    dispatch: &Dispatch,
+    node: NodeId,
+    said: impl Fn(&NodeDescription) -> NodeDescription,
+) -> bool {
     for _ in 0..DESCRIPTIONS {
         let Some(known) = dispatch.ring.stale().node(node).cloned() else {
             return false;
         };
+        let description = said(&known.description);
         if known.description == description {
             return true;
         }
-        let description = description.clone();
         let new = Node {
             description,
             ..Node::clone(&known)

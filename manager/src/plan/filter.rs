@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use skep_proto::node::{Availability, Node, NodeState};
 use skep_proto::service::{PortBinding, Service};
-use skep_proto::spec::{PublishMode, TaskSpec};
+use skep_proto::spec::{MountSource, PublishMode, TaskSpec};
 
 use crate::state::State;
 
@@ -23,6 +23,8 @@ pub(super) enum Unfit {
     Memory,
     /// A published port is in use there.
     Port(u16),
+    /// Another node has the volume that the task is to stay with.
+    Volume(String),
 }
 
 impl Unfit {
@@ -34,6 +36,7 @@ impl Unfit {
             Self::Cpu => "insufficient cpu".to_owned(),
             Self::Memory => "insufficient memory".to_owned(),
             Self::Port(port) => format!("port {port} in use"),
+            Self::Volume(volume) => format!("sticky volume {volume} not there"),
         }
     }
 }
@@ -58,7 +61,22 @@ pub(super) fn unfit(
     {
         return Some(Unfit::Constraint(unmet.to_string()));
     }
-    short_of_room(state, spec, node).or_else(|| port_in_use(state, service, node))
+    short_of_room(state, spec, node)
+        .or_else(|| port_in_use(state, service, node))
+        .or_else(|| lacks_volume(state, spec, node))
+}
+
+/// A sticky volume is waited for once some node has it, be that node up or down.
+fn lacks_volume(state: &State, spec: &TaskSpec, node: &Node) -> Option<Unfit> {
+    let has = |node: &Node, name: &String| node.description.volumes.contains(name);
+    spec.container.mounts.iter().find_map(|mount| {
+        let MountSource::Volume(volume) = &mount.source else {
+            return None;
+        };
+        let name = volume.name.as_ref().filter(|_| volume.sticky)?;
+        let elsewhere = !has(node, name) && state.nodes().any(|other| has(other, name));
+        elsewhere.then(|| Unfit::Volume(name.clone()))
+    })
 }
 
 fn short_of_room(state: &State, spec: &TaskSpec, node: &Node) -> Option<Unfit> {

@@ -42,12 +42,23 @@ impl<K: Kernel> Forwarder<K> {
     }
 
     /// The first resolver's answer; `None` if the node has no resolver, or none answers, or too much is under way.
-    pub(super) async fn ask(&self, question: &[u8], transport: Transport) -> Option<Vec<u8>> {
+    /// `servers` are asked instead of the node's resolvers where there are some.
+    pub(super) async fn ask(
+        &self,
+        servers: &[IpAddr],
+        question: &[u8],
+        transport: Transport,
+    ) -> Option<Vec<u8>> {
         let _place = self.places.try_acquire().ok()?;
-        for resolver in self.resolvers().await {
+        let own = servers.iter().map(|server| SocketAddr::new(*server, PORT));
+        let resolvers = match servers {
+            [] => self.resolvers().await,
+            _ => own.take(RESOLVERS).collect(),
+        };
+        for resolver in resolvers {
             match self.ask_one(resolver, question, transport).await {
                 Ok(answer) => return Some(answer),
-                Err(error) => tracing::debug!(%resolver, %error, "a resolver of the node failed"),
+                Err(error) => tracing::debug!(%resolver, %error, "a resolver failed"),
             }
         }
         None

@@ -1,7 +1,7 @@
 //! The sockets of one container's resolver and the tasks that serve them.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,6 +42,8 @@ struct Client<K> {
     directory: watch::Receiver<Arc<Directory>>,
     /// `None` where nothing may leave.
     forwarder: Option<Arc<Forwarder<K>>>,
+    /// Asked instead of the node's resolvers, if there are any.
+    servers: Vec<IpAddr>,
     places: Arc<Semaphore>,
 }
 
@@ -52,6 +54,7 @@ pub(crate) async fn serve<K: Kernel>(
     scope: Vec<NetworkId>,
     directory: watch::Receiver<Arc<Directory>>,
     forwarder: Option<Arc<Forwarder<K>>>,
+    servers: Vec<IpAddr>,
 ) -> Result<Option<Resolver>, KernelError> {
     let failed = |error: io::Error| KernelError::new(format!("listen for names in {ns}"), error);
     let (fixed, any) = (
@@ -80,6 +83,7 @@ pub(crate) async fn serve<K: Kernel>(
         scope,
         directory,
         forwarder,
+        servers,
         places,
     });
     let mut tasks = JoinSet::new();
@@ -157,7 +161,7 @@ impl<K: Kernel> Client<K> {
         let Some(forwarder) = &self.forwarder else {
             return failure(question, ResponseCode::NXDomain);
         };
-        match forwarder.ask(question, transport).await {
+        match forwarder.ask(&self.servers, question, transport).await {
             Some(answer) => Some(answer),
             None => failure(question, ResponseCode::ServFail),
         }

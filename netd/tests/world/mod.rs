@@ -313,7 +313,7 @@ impl World {
             .find(|node| node.id == endpoints[0].1.node)
             .unwrap();
         node.netd
-            .attach(task_id(task), None, &attachments, ports)
+            .attach(task_id(task), None, &attachments, ports, &[])
             .await
             .unwrap();
     }

@@ -211,6 +211,7 @@ impl Draw {
                 labels: self.map(),
                 routes: self.list(Self::subnet),
                 door: self.option(|draw| draw.0.random_range(1..=u16::MAX)),
+                volumes: self.list(Self::text),
             },
             address: self.ip(),
             status: NodeStatus {
@@ -283,6 +284,7 @@ impl Draw {
             images: self.option(|draw| draw.list(Self::digest)),
             taken_ports: self
                 .option(|draw| draw.list(|draw| (Protocol::Udp, draw.0.random_range(1..9)))),
+            volumes: self.option(|draw| draw.list(Self::text)),
         }
     }
 

@@ -147,6 +147,10 @@ impl From<&Report> for v1::Report {
                 .collect(),
             images: report.images.as_deref().map(Into::into),
             taken_ports: report.taken_ports.as_deref().map(ports_out),
+            volumes: report
+                .volumes
+                .clone()
+                .map(|names| v1::VolumeNames { names }),
         }
     }
 }
@@ -174,6 +178,7 @@ impl TryFrom<v1::Report> for Report {
                 .collect::<Result<_, _>>()?,
             images: from.images.map(Vec::<Digest>::try_from).transpose()?,
             taken_ports: from.taken_ports.map(ports_in).transpose()?,
+            volumes: from.volumes.map(|volumes| volumes.names),
         })
     }
 }

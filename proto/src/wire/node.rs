@@ -77,6 +77,7 @@ impl From<&NodeDescription> for v1::NodeDescription {
             labels: description.labels.clone(),
             routes: description.routes.iter().map(|net| (*net).into()).collect(),
             door: description.door.map(u32::from),
+            volumes: description.volumes.clone(),
         }
     }
 }
@@ -97,6 +98,7 @@ impl TryFrom<v1::NodeDescription> for NodeDescription {
                 .door
                 .map(|port| network_port(port, "door"))
                 .transpose()?,
+            volumes: from.volumes,
         })
     }
 }

@@ -7,7 +7,7 @@ use skep_proto::assignment::{Assignment, Generation};
 use skep_proto::ids::{NetworkId, NodeId, TaskId};
 use skep_proto::task::TaskStatus;
 use skep_proto::time::WallTime;
-use skep_worker::step::{Action, Cause, Ending, Local, Moment, Stage, step};
+use skep_worker::step::{Action, Cause, Checked, Ending, Local, Moment, Stage, step};
 
 use super::bug::Bug;
 use super::rng::Rng;
@@ -192,7 +192,10 @@ fn finish(held: &mut Held, now: u64, rng: &mut Rng, faults: bool) -> bool {
         Action::FetchImage => Stage::Fetched,
         Action::Attach => Stage::Attached,
         Action::Create => Stage::Created,
-        Action::Start => Stage::Running { pid: 7 },
+        Action::Start => {
+            held.local.health = Checked::Never;
+            Stage::Running { pid: 7 }
+        }
         Action::Cancel => ended(Cause::Cancelled),
         Action::SignalStop(_) => {
             held.local.stopped = Some(Moment(std::time::Duration::from_millis(now)));
@@ -212,7 +215,9 @@ fn finish(held: &mut Held, now: u64, rng: &mut Rng, faults: bool) -> bool {
                 error: String::new(),
             }),
         },
-        Action::Wait(_) | Action::Rest | Action::Forget => return false,
+        Action::LearnCheck | Action::Test | Action::Wait(_) | Action::Rest | Action::Forget => {
+            return false;
+        }
     };
     turn(held, stage, now);
     true

@@ -48,10 +48,11 @@ fn become_container(plan: &LaunchPlan, prepared: &Prepared) -> Result<(), Fault>
     identity::die_with_parent().during(Act::DieWithParent)?;
     identity::default_signals(IGNORED);
     enter_groups(plan, prepared)?;
+    let mut tied = steps::copy_tied(&plan.steps)?;
     mount::isolate_mounts().during(Act::IsolateMounts)?;
     let root = steps::mount_root(&plan.root, &prepared.overlay_options)?;
     for (number, step) in (0_u32..).zip(&plan.steps) {
-        steps::follow(root.as_fd(), step).map_err(|fault| Fault {
+        steps::follow(root.as_fd(), number, step, &mut tied).map_err(|fault| Fault {
             step: Some(number),
             ..fault
         })?;

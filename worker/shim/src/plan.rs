@@ -11,6 +11,9 @@ use std::ffi::{CStr, CString};
 /// The shape of the plan. A supervisor refuses any other.
 pub const VERSION: u16 = 1;
 
+/// Most binds of one container that stay tied to the host's mounts.
+pub const MOST_TIED: usize = 32;
+
 /// Everything for one container.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct LaunchPlan {
@@ -101,12 +104,16 @@ pub enum Step {
     Bind {
         /// On the host.
         source: CString,
+        /// What of it is bound, relative; links inside it are resolved as if `source` were the root.
+        below: Option<CString>,
         /// With everything mounted below it.
         recursive: bool,
         /// `MOUNT_ATTR_*` to set on all of it.
         attributes: u64,
-        /// `MS_SHARED`, `MS_SLAVE` or `MS_PRIVATE`.
+        /// `MS_SHARED`, `MS_SLAVE` or `MS_PRIVATE`; all but the last keep the tie to the host's mounts.
         propagation: u64,
+        /// True if the propagation is also that of the mounts below.
+        propagation_recursive: bool,
         /// True if the source is a directory.
         directory: bool,
         /// Where.

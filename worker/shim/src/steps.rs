@@ -12,6 +12,8 @@ use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 const PATH_LIMIT: usize = 4096;
+/// Binds of one container that stay tied to the host's mounts; the daemon refuses more.
+const TIED_LIMIT: usize = skep_shim::plan::MOST_TIED;
 
 /// Mounts the root in this namespace and returns a descriptor of it.
 pub fn mount_root(root: &Root, overlay_options: &CStr) -> Result<OwnedFd, Fault> {
@@ -55,8 +57,69 @@ fn attach_at(mounted: BorrowedFd<'_>, path: &CStr) -> Result<(), Fault> {
     mount::attach(mounted, at.as_fd()).during(Act::MountRoot)
 }
 
+/// Copies of mounts that were made while they were still tied to those of the host, by the number of their step.
+pub struct Tied([Option<(u32, OwnedFd)>; TIED_LIMIT]);
+
+/// Copies the sources of binds that are to stay tied to the host's mounts. It has to happen before the
+/// namespace is cut off.
+pub fn copy_tied(steps: &[Step]) -> Result<Tied, Fault> {
+    let mut tied = Tied([const { None }; TIED_LIMIT]);
+    let mut free = tied.0.iter_mut();
+    for (number, step) in (0_u32..).zip(steps) {
+        let Step::Bind { propagation, .. } = step else {
+            continue;
+        };
+        if *propagation == libc::MS_PRIVATE {
+            continue;
+        }
+        let at = |fault: Fault| Fault {
+            step: Some(number),
+            ..fault
+        };
+        let too_many = Err(Errno(libc::E2BIG)).during(Act::OpenSource).map_err(at);
+        let Some(place) = free.next() else {
+            return too_many;
+        };
+        *place = Some((number, copy_source(step).map_err(at)?));
+    }
+    Ok(tied)
+}
+
+impl Tied {
+    fn take(&mut self, number: u32) -> Option<OwnedFd> {
+        let is_it = |place: &&mut Option<(u32, OwnedFd)>| {
+            place.as_ref().is_some_and(|(known, _)| *known == number)
+        };
+        let found = self.0.iter_mut().find(is_it)?.take();
+        found.map(|(_, fd)| fd)
+    }
+}
+
+fn copy_source(step: &Step) -> Result<OwnedFd, Fault> {
+    let Step::Bind {
+        source,
+        below,
+        recursive,
+        ..
+    } = step
+    else {
+        return Err(Errno(libc::EINVAL)).during(Act::OpenSource);
+    };
+    let Some(below) = below else {
+        return mount::copy(source, *recursive).during(Act::OpenSource);
+    };
+    let whole = kernel::open(source, libc::O_PATH | libc::O_DIRECTORY).during(Act::OpenSource)?;
+    let part = mount::open_in(whole.as_fd(), below, libc::O_PATH, 0).during(Act::OpenSource)?;
+    mount::copy_of(part.as_fd(), *recursive).during(Act::OpenSource)
+}
+
 /// Follows one step.
-pub fn follow(root: BorrowedFd<'_>, step: &Step) -> Result<(), Fault> {
+pub fn follow(
+    root: BorrowedFd<'_>,
+    number: u32,
+    step: &Step,
+    tied: &mut Tied,
+) -> Result<(), Fault> {
     match step {
         Step::Mount {
             kind,
@@ -73,16 +136,26 @@ pub fn follow(root: BorrowedFd<'_>, step: &Step) -> Result<(), Fault> {
             mount::attach(made.as_fd(), at.as_fd()).during(Act::Attach)
         }
         Step::Bind {
-            source,
             recursive,
             attributes,
             propagation,
+            propagation_recursive,
             directory,
             target,
+            ..
         } => {
-            let copy = mount::copy(source, *recursive).during(Act::OpenSource)?;
-            mount::change(copy.as_fd(), *attributes, *propagation, *recursive)
-                .during(Act::Change)?;
+            let copy = match tied.take(number) {
+                Some(copy) => copy,
+                None => copy_source(step)?,
+            };
+            if propagation_recursive == recursive {
+                mount::change(copy.as_fd(), *attributes, *propagation, *recursive)
+                    .during(Act::Change)?;
+            } else {
+                mount::change(copy.as_fd(), *attributes, 0, *recursive).during(Act::Change)?;
+                mount::change(copy.as_fd(), 0, *propagation, *propagation_recursive)
+                    .during(Act::Change)?;
+            }
             let at = mount_point(root, target, *directory)?;
             mount::attach(copy.as_fd(), at.as_fd()).during(Act::Attach)
         }

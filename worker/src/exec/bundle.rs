@@ -3,14 +3,17 @@
 //! Pure. It decides what a container gets when nobody said otherwise; it never looks at the
 //! machine, and how the bundle becomes a process is [`super::runtime`]'s business.
 
+mod attachment;
 mod defaults;
 #[cfg(test)]
 mod tests;
 pub mod user;
 
+pub use attachment::{Attachment, Bind, Device};
 pub use user::User;
 
 use super::seccomp::policy;
+use attachment::{attachment, mount};
 use oci_spec::runtime::{
     Capability, Linux, LinuxCapabilities, LinuxCpu, LinuxDeviceCgroup, LinuxMemory, LinuxNamespace,
     LinuxNamespaceType, LinuxPids, LinuxResources, LinuxSeccomp, Mount, PosixRlimit, Process, Root,
@@ -50,6 +53,12 @@ pub struct ContainerPlan {
     pub read_only: bool,
     /// True if no program in it may gain privileges.
     pub no_new_privileges: bool,
+    /// True if it gets every device, nothing of /proc and /sys is kept from it, and it may write to them.
+    pub privileged: bool,
+    /// Devices of the host besides the harmless ones.
+    pub devices: Vec<Device>,
+    /// -1000 to 1000: whom the kernel ends first when memory is short.
+    pub oom_score_adj: i32,
     /// Which system calls it may make.
     pub seccomp: Seccomp,
     /// Kernel parameters of its namespaces, such as `net.core.somaxconn`.
@@ -79,29 +88,6 @@ pub enum RootSource {
         upper: PathBuf,
         /// Overlayfs' scratch directory, on the file system of `upper`.
         work: PathBuf,
-    },
-}
-
-/// A mount besides the standard ones.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Attachment {
-    /// A file or directory of the host.
-    Bind {
-        /// On the host.
-        source: PathBuf,
-        /// In the container.
-        target: PathBuf,
-        /// True if the container may not write to it.
-        read_only: bool,
-    },
-    /// Memory.
-    Tmpfs {
-        /// In the container.
-        target: PathBuf,
-        /// At most so many bytes; half of the machine's memory if not given.
-        bytes: Option<u64>,
-        /// Permission bits; 0o1777 if not given.
-        mode: Option<u32>,
     },
 }
 
@@ -191,6 +177,9 @@ impl Default for ContainerPlan {
             capabilities: defaults::CAPABILITIES.iter().copied().collect(),
             read_only: false,
             no_new_privileges: false,
+            privileged: false,
+            devices: Vec::new(),
+            oom_score_adj: 0,
             seccomp: Seccomp::Default,
             sysctls: BTreeMap::new(),
             rlimits: Vec::new(),
@@ -232,12 +221,9 @@ impl ContainerPlan {
         let shm = format!("mode=1777,size={}", self.shm_bytes);
         let standard = defaults::MOUNTS.iter().map(|(kind, target, options)| {
             let options = options.replace("SHM", &shm);
-            mount(
-                kind,
-                kind.into(),
-                target.into(),
-                options.split(',').map(str::to_owned).collect(),
-            )
+            let options = options.split(',').map(str::to_owned);
+            let kept = options.filter(|word| !self.privileged || word != "ro");
+            mount(kind, kind.into(), target.into(), kept.collect())
         });
         standard.chain(self.mounts.iter().map(attachment)).collect()
     }
@@ -262,17 +248,22 @@ impl ContainerPlan {
             .set_capabilities(Some(capabilities))
             .set_rlimits((!self.rlimits.is_empty()).then(|| self.rlimits.clone()))
             .set_no_new_privileges(Some(self.no_new_privileges))
-            .set_oom_score_adj(Some(0));
+            .set_oom_score_adj(Some(self.oom_score_adj));
         process
     }
 
     fn linux(&self) -> Linux {
         let mut linux = Linux::default();
-        let texts = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect();
+        let texts = |list: &[&str]| {
+            let kept = list.iter().filter(|_| !self.privileged);
+            kept.map(|text| (*text).to_owned()).collect()
+        };
+        let devices = self.devices.iter().map(Device::node).collect::<Vec<_>>();
         linux
             .set_namespaces(Some(self.namespaces()))
             .set_resources(Some(self.resources()))
             .set_sysctl(Some(self.all_sysctls()))
+            .set_devices((!devices.is_empty()).then_some(devices))
             .set_masked_paths(Some(texts(defaults::MASKED)))
             .set_readonly_paths(Some(texts(defaults::READ_ONLY)))
             .set_seccomp(match &self.seccomp {
@@ -329,7 +320,7 @@ impl ContainerPlan {
         }
         let mut resources = LinuxResources::default();
         resources
-            .set_devices(Some(device_rules()))
+            .set_devices(Some(self.device_rules()))
             .set_memory(Some(memory))
             .set_cpu(Some(cpu));
         if let Some(limit) = self.limits.pids {
@@ -339,61 +330,23 @@ impl ContainerPlan {
         }
         resources
     }
-}
 
-fn mount(kind: &str, source: PathBuf, target: PathBuf, options: Vec<String>) -> Mount {
-    let mut mount = Mount::default();
-    mount
-        .set_typ(Some(kind.to_owned()))
-        .set_source(Some(source))
-        .set_destination(target)
-        .set_options(Some(options));
-    mount
-}
-
-fn attachment(one: &Attachment) -> Mount {
-    let words = |words: &[&str]| {
-        words
-            .iter()
-            .map(|word| (*word).to_owned())
-            .collect::<Vec<_>>()
-    };
-    match one {
-        Attachment::Bind {
-            source,
-            target,
-            read_only,
-        } => {
-            let access = if *read_only { "ro" } else { "rw" };
-            mount(
-                "bind",
-                source.clone(),
-                target.clone(),
-                words(&["rbind", "rprivate", access]),
-            )
+    fn device_rules(&self) -> Vec<LinuxDeviceCgroup> {
+        let rule = |&(allow, kind, major, minor, access): &defaults::Device| {
+            let mut rule = LinuxDeviceCgroup::default();
+            rule.set_allow(allow)
+                .set_typ(Some(kind))
+                .set_major(major)
+                .set_minor(minor)
+                .set_access(Some(access.to_owned()));
+            rule
+        };
+        if self.privileged {
+            return vec![rule(&defaults::EVERY_DEVICE)];
         }
-        Attachment::Tmpfs {
-            target,
-            bytes,
-            mode,
-        } => {
-            let mut options = words(&["nosuid", "nodev", "noexec"]);
-            options.extend(bytes.map(|bytes| format!("size={bytes}")));
-            options.push(format!("mode={:o}", mode.unwrap_or(0o1777)));
-            mount("tmpfs", "tmpfs".into(), target.clone(), options)
-        }
+        let standard = defaults::DEVICES.iter().map(rule);
+        standard
+            .chain(self.devices.iter().map(Device::rule))
+            .collect()
     }
-}
-
-fn device_rules() -> Vec<LinuxDeviceCgroup> {
-    let rule = |&(allow, kind, major, minor, access): &defaults::Device| {
-        let mut rule = LinuxDeviceCgroup::default();
-        rule.set_allow(allow)
-            .set_typ(Some(kind))
-            .set_major(major)
-            .set_minor(minor)
-            .set_access(Some(access.to_owned()));
-        rule
-    };
-    defaults::DEVICES.iter().map(rule).collect()
 }

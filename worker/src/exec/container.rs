@@ -1,7 +1,13 @@
 //! The real [`Exec`]: image, bundle and runtime put together.
 
+mod devices;
+mod files;
+mod mounts;
+mod options;
+mod plan;
+mod volumes;
+
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -9,24 +15,23 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use skep_proto::assignment::AssignedTask;
 use skep_proto::ids::TaskId;
 use skep_proto::image::Digest;
+use skep_proto::spec::HealthCheck;
 use skep_proto::time::WallTime;
 use tokio::sync::Semaphore;
 
-use super::bundle::{Attachment, ContainerPlan, Network, Resources, RootSource, User};
 use super::image::registry::Registries;
-use super::image::{ImageConfig, Rootfs, Source, Store};
+use super::image::{Source, Store};
 use super::obtain::Origins;
 use super::runtime::{Container, Ended, ExecPlan, RunEnd, Runtime, State};
 use super::{Exec, ExecError, Exit, Found, FoundStage};
+use crate::health::Check;
+use crate::volumes::Volumes;
+use volumes::Acquired;
 
-/// Files that each container gets of its own, and where.
-const FILES: [&str; 3] = ["hostname", "hosts", "resolv.conf"];
-/// Where netd answers in every container.
-const RESOLVER: &str = "nameserver 127.0.0.11\noptions ndots:0\n";
-/// Digits of the task's id that make a host name.
-const HOSTNAME: usize = 12;
 /// Containers made at once: making one is work for the kernel, more at once only wait for each other.
 const MAKING: usize = 4;
+/// For a volume to be mounted and filled: as long as an image of some GiB takes to copy.
+const MOUNTING: Duration = Duration::from_secs(300);
 
 /// Containers of this node.
 pub struct ContainerExec<S> {
@@ -35,7 +40,10 @@ pub struct ContainerExec<S> {
     runtime: Runtime,
     /// Below the exec root: `TASK/{hostname,hosts,resolv.conf}`.
     files: PathBuf,
+    volumes: Volumes,
     containers: Mutex<BTreeMap<TaskId, Container>>,
+    /// What users are to know of running tasks.
+    notes: Mutex<BTreeMap<TaskId, String>>,
     making: Semaphore,
 }
 
@@ -51,18 +59,20 @@ impl<S: Source + 'static> ContainerExec<S> {
         registries: Registries,
         runtime: Runtime,
         files: PathBuf,
+        volumes: Volumes,
     ) -> Result<Self, ExecError> {
         let built_in = store
             .built_in()
             .map_err(|error| ExecError::from_chain(&error))?;
-        fs::create_dir_all(&files)
-            .map_err(|error| ExecError::new(format!("cannot make {}: {error}", files.display())))?;
+        files::open(&files)?;
         Ok(Self {
             origins: Origins::new(store.clone(), source, registries, built_in.digest),
             store,
             runtime,
             files,
+            volumes,
             containers: Mutex::default(),
+            notes: Mutex::default(),
             making: Semaphore::new(MAKING),
         })
     }
@@ -78,18 +88,84 @@ impl<S: Source + 'static> ContainerExec<S> {
         found.ok_or_else(|| ExecError::new(format!("task {task} has no container")))
     }
 
+    fn notes(&self) -> MutexGuard<'_, BTreeMap<TaskId, String>> {
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives a task its volumes; a server of files that does not answer is not waited for for ever.
+    async fn acquire(&self, task: &AssignedTask, image: Digest) -> Result<Acquired, ExecError> {
+        let held = self.store.image(&image);
+        let held = held.ok_or_else(|| ExecError::new("the image is not on this node"))?;
+        let (owned, known) = (task.clone(), self.volumes.clone());
+        let acquired = off_runtime(move || volumes::acquire(&known, &owned, &held));
+        let late = tokio::time::timeout(MOUNTING, acquired).await;
+        let late = late.unwrap_or_else(|_| {
+            let seconds = MOUNTING.as_secs();
+            let reason =
+                format!("a volume was not ready within {seconds} s: does its server answer?");
+            Err(ExecError::new(reason))
+        });
+        late.inspect(|acquired| {
+            if !acquired.note.is_empty() {
+                // It stays shown after a restart of the daemon too.
+                files::keep_note(&self.files, task.id, &acquired.note);
+                self.notes().insert(task.id, acquired.note.clone());
+            }
+        })
+    }
+
     /// Takes away what belongs to no container.
     async fn sweep(&self) -> Result<(), ExecError> {
         let known: Vec<TaskId> = self.containers().keys().copied().collect();
-        let (store, files) = (self.store.clone(), self.files.clone());
-        off_runtime(move || {
-            let orphans = store
-                .rootfs_tasks()
-                .map_err(|error| ExecError::from_chain(&error))?;
-            for task in orphans.into_iter().filter(|task| !known.contains(task)) {
-                release(&store, &files, task)?;
+        let (store, volumes) = (self.store.clone(), self.volumes.clone());
+        let orphans = off_runtime(move || {
+            let tasks = store.rootfs_tasks();
+            let mut tasks = tasks.map_err(|error| ExecError::from_chain(&error))?;
+            let users = volumes.users();
+            tasks.extend(users.map_err(|error| ExecError::from_chain(&error))?);
+            Ok(tasks)
+        });
+        for task in orphans.await? {
+            if !known.contains(&task) {
+                self.release(task).await?;
             }
-            Ok(())
+        }
+        Ok(())
+    }
+
+    /// A container, up to the point before its program runs.
+    async fn make(
+        &self,
+        task: &AssignedTask,
+        image: Digest,
+        netns: &Path,
+    ) -> Result<Container, ExecError> {
+        // Before its turn: others need not wait for a server of files.
+        let acquired = self.acquire(task, image).await?;
+        let (store, files) = (self.store.clone(), self.files.clone());
+        let (owned, netns) = (task.clone(), netns.to_owned());
+        let _turn = self.making.acquire().await;
+        let plan = off_runtime(move || {
+            let rootfs = store
+                .prepare_rootfs(owned.id, &image)
+                .map_err(|error| ExecError::from_chain(&error))?;
+            plan::plan(&owned, &rootfs, &files, netns, acquired.given)
+        });
+        let plan = plan.await?;
+        self.runtime.create(&plan.bundle()).await.map_err(chain)
+    }
+
+    /// Takes away all that a task without a container has here.
+    async fn release(&self, task: TaskId) -> Result<(), ExecError> {
+        let (store, files) = (self.store.clone(), self.files.clone());
+        let volumes = self.volumes.clone();
+        self.notes().remove(&task);
+        off_runtime(move || {
+            let released = store.release(task);
+            released.map_err(|error| ExecError::from_chain(&error))?;
+            let released = volumes.release(task);
+            released.map_err(|error| ExecError::from_chain(&error))?;
+            files::remove(&files, task)
         })
         .await
     }
@@ -102,28 +178,14 @@ impl<S: Source + 'static> Exec for ContainerExec<S> {
 
     async fn create(&self, task: &AssignedTask, netns: &Path) -> Result<(), ExecError> {
         let digest = self.origins.obtained(task).await?;
-        let (store, files) = (self.store.clone(), self.files.clone());
-        let (owned, netns) = (task.clone(), netns.to_owned());
-        let _turn = self.making.acquire().await;
-        let planned = off_runtime(move || {
-            let rootfs = store
-                .prepare_rootfs(owned.id, &digest)
-                .map_err(|error| ExecError::from_chain(&error))?;
-            plan(&owned, &rootfs, &files.join(owned.id.to_string()), netns)
-        });
-        let made = match planned.await {
-            Ok(plan) => self.runtime.create(&plan.bundle()).await.map_err(chain),
-            Err(error) => Err(error),
-        };
-        match made {
+        match self.make(task, digest, netns).await {
             Ok(container) => {
                 self.containers().insert(task.id, container);
                 Ok(())
             }
             Err(error) => {
-                let (store, files, id) = (self.store.clone(), self.files.clone(), task.id);
-                if let Err(left) = off_runtime(move || release(&store, &files, id)).await {
-                    tracing::warn!(task.id = %id, error = %left, "left over of a failed container");
+                if let Err(left) = self.release(task.id).await {
+                    tracing::warn!(task.id = %task.id, error = %left, "left over of a failed container");
                 }
                 Err(error)
             }
@@ -175,8 +237,7 @@ impl<S: Source + 'static> Exec for ContainerExec<S> {
         if let Ok(container) = self.container(task) {
             container.delete().await.map_err(chain)?;
         }
-        let (store, files) = (self.store.clone(), self.files.clone());
-        off_runtime(move || release(&store, &files, task)).await?;
+        self.release(task).await?;
         self.containers().remove(&task);
         Ok(())
     }
@@ -200,6 +261,9 @@ impl<S: Source + 'static> Exec for ContainerExec<S> {
                 State::Ended(ended) => (FoundStage::Ended(exit(&ended)), ended.at),
             };
             self.containers().insert(task, container);
+            if let Some(note) = files::note(&self.files, task) {
+                self.notes().insert(task, note);
+            }
             found.push(Found {
                 task,
                 since: wall(since),
@@ -208,6 +272,24 @@ impl<S: Source + 'static> Exec for ContainerExec<S> {
         }
         self.sweep().await?;
         Ok(found)
+    }
+
+    fn note(&self, task: TaskId) -> String {
+        self.notes().get(&task).cloned().unwrap_or_default()
+    }
+
+    async fn check(&self, task: &AssignedTask) -> Option<Check> {
+        let digest = self.origins.obtained(task).await.ok();
+        let held = digest.and_then(|digest| self.store.image(&digest));
+        let image = held.and_then(|held| held.config.healthcheck.as_ref().map(HealthCheck::from));
+        Check::of(task.spec.container.health.as_ref(), image.as_ref())
+    }
+
+    fn volumes(&self) -> Vec<String> {
+        self.volumes.names().unwrap_or_else(|error| {
+            tracing::warn!(%error, "the volumes of this node cannot be listed");
+            Vec::new()
+        })
     }
 
     fn images(&self) -> Vec<Digest> {
@@ -231,20 +313,6 @@ async fn off_runtime<T: Send + 'static>(
         .unwrap_or_else(|_| Err(ExecError::new("the daemon is ending")))
 }
 
-fn release(store: &Store, files: &Path, task: TaskId) -> Result<(), ExecError> {
-    store
-        .release(task)
-        .map_err(|error| ExecError::from_chain(&error))?;
-    let directory = files.join(task.to_string());
-    match fs::remove_dir_all(&directory) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(ExecError::new(format!(
-            "cannot remove {}: {error}",
-            directory.display()
-        ))),
-        _ => Ok(()),
-    }
-}
-
 fn exit(ended: &Ended) -> Exit {
     Exit {
         code: Some(ended.code),
@@ -256,152 +324,6 @@ fn exit(ended: &Ended) -> Exit {
 fn wall(time: SystemTime) -> WallTime {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     WallTime::from_unix_millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
-}
-
-/// What the container is to be. Reads and writes small files.
-fn plan(
-    task: &AssignedTask,
-    rootfs: &Rootfs,
-    files: &Path,
-    netns: PathBuf,
-) -> Result<ContainerPlan, ExecError> {
-    let (spec, image) = (&task.spec.container, &rootfs.image.config);
-    let root = RootSource::Overlay {
-        lower: rootfs.lower.clone(),
-        upper: rootfs.upper.clone(),
-        work: rootfs.work.clone(),
-    };
-    let id = task.id.to_string();
-    let hostname = spec
-        .hostname
-        .clone()
-        .unwrap_or_else(|| id.chars().take(HOSTNAME).collect());
-    let (user, home) =
-        User::find(&root, &image.user).map_err(|error| ExecError::from_chain(&error))?;
-    let stop_signal = match image.stop_signal.as_str() {
-        "" => libc::SIGTERM,
-        name => signal_number(name)
-            .ok_or_else(|| ExecError::new(format!("the image's stop signal {name} is unknown")))?,
-    };
-    let (limits, reservations) = (task.spec.limits, task.spec.reservations);
-    let some = |amount: u64| (amount > 0).then_some(amount);
-    Ok(ContainerPlan {
-        args: arguments(image, &spec.args)?,
-        env: environment(image, &spec.env, &hostname, &home),
-        cwd: match image.working_dir.as_str() {
-            "" => PathBuf::from("/"),
-            directory => PathBuf::from(directory),
-        },
-        user,
-        mounts: write_files(files, task, &hostname)?,
-        hostname,
-        limits: Resources {
-            memory_bytes: limits.memory,
-            nano_cpus: limits.nano_cpus,
-            pids: limits.pids,
-        },
-        reservations: Resources {
-            memory_bytes: some(reservations.memory),
-            nano_cpus: some(reservations.nano_cpus),
-            pids: None,
-        },
-        network: Network::Join(netns),
-        labels: labels(task),
-        stop_signal,
-        root,
-        id,
-        ..ContainerPlan::default()
-    })
-}
-
-fn labels(task: &AssignedTask) -> BTreeMap<String, String> {
-    let mut labels = task.spec.container.labels.clone();
-    labels.extend([
-        ("skep.task".to_owned(), task.id.to_string()),
-        ("skep.task.name".to_owned(), task.container_name()),
-        ("skep.service".to_owned(), task.service.to_string()),
-        ("skep.service.name".to_owned(), task.service_name.clone()),
-    ]);
-    labels
-}
-
-/// The image's entrypoint, then the service's arguments or else the image's.
-fn arguments(image: &ImageConfig, args: &[String]) -> Result<Vec<String>, ExecError> {
-    let rest = if args.is_empty() { &image.cmd } else { args };
-    let all: Vec<String> = image.entrypoint.iter().chain(rest).cloned().collect();
-    if all.is_empty() {
-        return Err(ExecError::new(
-            "the image names no command: give one behind the image's name",
-        ));
-    }
-    Ok(all)
-}
-
-/// Later ones count; each name once.
-fn environment(image: &ImageConfig, own: &[String], hostname: &str, home: &str) -> Vec<String> {
-    let mut all: Vec<String> = ContainerPlan::default().env;
-    all.extend([format!("HOSTNAME={hostname}"), format!("HOME={home}")]);
-    let name = |entry: &str| entry.split('=').next().unwrap_or_default().to_owned();
-    for entry in image.env.iter().chain(own) {
-        all.retain(|known| name(known) != name(entry));
-        // A name without a value takes a variable away.
-        if entry.contains('=') {
-            all.push(entry.clone());
-        }
-    }
-    all
-}
-
-/// Numbers and names, with and without SIG.
-fn signal_number(name: &str) -> Option<i32> {
-    if let Ok(number) = name.parse::<i32>() {
-        return (1..=64).contains(&number).then_some(number);
-    }
-    let upper = name.to_ascii_uppercase();
-    let full = if upper.starts_with("SIG") {
-        upper
-    } else {
-        format!("SIG{upper}")
-    };
-    if let Some(offset) = full.strip_prefix("SIGRTMIN+") {
-        return offset
-            .parse::<i32>()
-            .ok()
-            .map(|offset| 34 + offset)
-            .filter(|number| *number <= 64);
-    }
-    full.parse::<nix::sys::signal::Signal>()
-        .ok()
-        .map(|signal| signal as i32)
-}
-
-fn write_files(
-    directory: &Path,
-    task: &AssignedTask,
-    hostname: &str,
-) -> Result<Vec<Attachment>, ExecError> {
-    let mut hosts = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n".to_owned();
-    for attachment in task.attachments.iter().filter(|one| !one.ingress) {
-        hosts.push_str(&format!("{}\t{hostname}\n", attachment.address));
-    }
-    let contents = [format!("{hostname}\n"), hosts, RESOLVER.to_owned()];
-    let failed = |path: &Path, error: std::io::Error| {
-        ExecError::new(format!("cannot write {}: {error}", path.display()))
-    };
-    fs::create_dir_all(directory).map_err(|error| failed(directory, error))?;
-    FILES
-        .iter()
-        .zip(contents)
-        .map(|(name, content)| {
-            let source = directory.join(name);
-            fs::write(&source, content).map_err(|error| failed(&source, error))?;
-            Ok(Attachment::Bind {
-                source,
-                target: Path::new("/etc").join(name),
-                read_only: false,
-            })
-        })
-        .collect()
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The built-in image run for real: this needs root, and leaves nothing behind.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
@@ -58,16 +58,23 @@ impl Rig {
         let nobody = Peers::new(dial, leader);
         let store = Store::open(&self.directory.path().join("images")).unwrap();
         let files = self.directory.path().join("files");
-        ContainerExec::open(store, nobody, Registries::default(), self.runtime(), files).unwrap()
+        let volumes = Volumes::open(&self.directory.path().join("volumes")).unwrap();
+        let registries = Registries::default();
+        ContainerExec::open(store, nobody, registries, self.runtime(), files, volumes).unwrap()
     }
 
     /// Nothing is left of any container.
     fn is_empty(&self) {
-        for below in ["exec", "containers", "files", "images/rootfs"] {
+        for (below, shared) in [
+            ("exec", 0),
+            ("containers", 0),
+            ("files", 1),
+            ("images/rootfs", 0),
+        ] {
             let left = fs::read_dir(self.directory.path().join(below))
                 .unwrap()
                 .count();
-            assert_eq!(left, 0, "in {below}");
+            assert_eq!(left, shared, "in {below}");
         }
     }
 }
@@ -178,36 +185,67 @@ async fn files_of_no_container_are_swept() {
     rig.is_empty();
 }
 
-#[test]
-fn arguments_and_environment_follow_the_image() {
-    let texts = |list: &[&str]| {
-        list.iter()
-            .map(|text| (*text).to_owned())
-            .collect::<Vec<_>>()
-    };
-    let image = ImageConfig {
-        entrypoint: texts(&["/run"]),
-        cmd: texts(&["default"]),
-        env: texts(&["A=image", "PATH=/own"]),
-        ..ImageConfig::default()
-    };
-    assert_eq!(arguments(&image, &[]).unwrap(), ["/run", "default"]);
-    assert_eq!(arguments(&image, &texts(&["x"])).unwrap(), ["/run", "x"]);
-    assert!(arguments(&ImageConfig::default(), &[]).is_err());
-    let environment = environment(&image, &texts(&["A=mine", "HOME"]), "host", "/root");
-    assert_eq!(environment, ["HOSTNAME=host", "PATH=/own", "A=mine"]);
+/// Whether the only child of a process has a handler for SIGTERM.
+fn takes_sigterm(pid: i32) -> bool {
+    let child = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+    let status = fs::read_to_string(format!("/proc/{}/status", child.trim())).unwrap_or_default();
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+    let caught = caught.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    caught.is_some_and(|mask| mask & 1 << (libc::SIGTERM - 1) != 0)
 }
 
-#[test]
-fn stop_signals_have_names_and_numbers() {
-    for (name, number) in [
-        ("SIGQUIT", Some(3)),
-        ("term", Some(15)),
-        ("9", Some(9)),
-        ("SIGRTMIN+3", Some(37)),
-        ("99", None),
-        ("SIGNOTHING", None),
-    ] {
-        assert_eq!(signal_number(name), number, "{name}");
+#[tokio::test]
+async fn an_init_passes_signals_on_and_ends_as_its_program_does() {
+    let rig = Rig::new("init");
+    let exec = rig.exec();
+    let with_init = |args: &[&str]| {
+        let mut task = hello(args);
+        Arc::make_mut(&mut task.spec).container.init = true;
+        task
+    };
+    exec.create(&with_init(&["exit", "3"]), &rig.netns())
+        .await
+        .unwrap();
+    exec.start(TASK).await.unwrap();
+    assert_eq!(ended(&exec).await.code, Some(3));
+    exec.remove(TASK).await.unwrap();
+    exec.create(&with_init(&[]), &rig.netns()).await.unwrap();
+    let pid = exec.start(TASK).await.unwrap();
+    let comm = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap();
+    assert_eq!(comm.trim(), "skep-init");
+    let deadline = std::time::Instant::now() + SOON;
+    while !takes_sigterm(pid) {
+        assert!(
+            std::time::Instant::now() < deadline,
+            "its program is not there"
+        );
+        tokio::task::yield_now().await;
     }
+    exec.signal(TASK, None).await.unwrap();
+    assert_eq!(ended(&exec).await.code, Some(0));
+    exec.remove(TASK).await.unwrap();
+    rig.is_empty();
+}
+
+#[tokio::test]
+async fn a_mount_source_that_is_missing_is_named_with_the_node() {
+    let rig = Rig::new("missing");
+    let exec = rig.exec();
+    let mut task = hello(&[]);
+    Arc::make_mut(&mut task.spec).container.mounts = vec![skep_proto::spec::Mount {
+        source: skep_proto::spec::MountSource::Bind {
+            path: "/no/such/source".to_owned(),
+            propagation: skep_proto::spec::Propagation::Rprivate,
+            recursive: true,
+        },
+        target: "/srv".to_owned(),
+        read_only: false,
+    }];
+    let error = exec
+        .create(&task, &rig.netns())
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("/no/such/source on node"), "{error}");
+    rig.is_empty();
 }

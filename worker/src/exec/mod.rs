@@ -22,6 +22,8 @@ use skep_proto::ids::TaskId;
 use skep_proto::image::Digest;
 use skep_proto::time::WallTime;
 
+use crate::health::Check;
+
 use runtime::{ExecPlan, RunEnd};
 
 /// Why something could not be done to a container, for a person.
@@ -141,6 +143,21 @@ pub trait Exec: Send + Sync + 'static {
 
     /// Finds the containers that a former daemon left, and takes away what belongs to none.
     fn recover(&self) -> impl Future<Output = Result<Vec<Found>, ExecError>> + Send;
+
+    /// What a task's user is to know while it runs, such as that its volume is a new one; empty if there is nothing.
+    fn note(&self, _task: TaskId) -> String {
+        String::new()
+    }
+
+    /// The health check of a task: its service's, else its image's.
+    fn check(&self, _task: &AssignedTask) -> impl Future<Output = Option<Check>> + Send {
+        std::future::ready(None)
+    }
+
+    /// Volumes of this node that have a name of the user's, ascending. Blocks shortly.
+    fn volumes(&self) -> Vec<String> {
+        Vec::new()
+    }
 
     /// Manifests of the images that are here whole, ascending.
     fn images(&self) -> Vec<Digest>;

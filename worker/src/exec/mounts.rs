@@ -2,6 +2,7 @@
 //! a bind's source is a directory.
 
 use oci_spec::runtime::{LinuxDevice, LinuxDeviceType, Mount};
+use rustix::fs::{Mode, OFlags, ResolveFlags};
 use skep_shim::plan::Step;
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
@@ -36,13 +37,19 @@ const NOEXEC: u64 = 8;
 const NOATIME: u64 = 0x10;
 const STRICTATIME: u64 = 0x20;
 
+/// Our own word of an option list: what of a bind's source is bound, relative to it.
+pub const BELOW: &str = "x-skep.below=";
+
 /// What the words of an option list mean.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Options {
     attributes: u64,
     propagation: u64,
+    propagation_recursive: bool,
     bind: bool,
     recursive: bool,
+    /// What of a bind's source is bound.
+    below: Option<String>,
     /// For the file system itself.
     own: Vec<(String, Option<String>)>,
 }
@@ -90,23 +97,48 @@ pub fn steps(mount: &Mount, legacy: &[(String, Vec<String>)]) -> Result<Vec<Step
 
 fn bind(mount: &Mount, options: &Options, target: CString) -> Result<Step, MountError> {
     let source = mount.source().clone().unwrap_or_default();
-    let metadata = std::fs::metadata(&source).map_err(|error| MountError::Source {
-        source_path: source.clone(),
+    let directory = is_directory(&source, options.below.as_deref());
+    let directory = directory.map_err(|error| MountError::Source {
+        source_path: match &options.below {
+            Some(below) => source.join(below),
+            None => source.clone(),
+        },
         target: mount.destination().clone(),
         reason: error.to_string(),
     })?;
+    let asked = options.propagation != 0;
     Ok(Step::Bind {
         source: text(&source)?,
+        below: options.below.as_ref().map(text).transpose()?,
         recursive: options.recursive,
         attributes: options.attributes,
-        propagation: if options.propagation == 0 {
-            libc::MS_PRIVATE
-        } else {
+        propagation: if asked {
             options.propagation
+        } else {
+            libc::MS_PRIVATE
         },
-        directory: metadata.is_dir(),
+        propagation_recursive: if asked {
+            options.propagation_recursive
+        } else {
+            options.recursive
+        },
+        directory,
         target,
     })
+}
+
+/// Whether what is to be bound is a directory. What is below the source is resolved as the supervisor does it,
+/// so that no link of a volume leads out of it.
+fn is_directory(source: &Path, below: Option<&str>) -> std::io::Result<bool> {
+    let Some(below) = below else {
+        return Ok(std::fs::metadata(source)?.is_dir());
+    };
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = rustix::fs::open(source, flags, Mode::empty())?;
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let found = rustix::fs::openat2(root, below, flags, Mode::empty(), resolve)?;
+    Ok(std::fs::File::from(found).metadata()?.is_dir())
 }
 
 fn cgroup(
@@ -163,9 +195,17 @@ fn parse(words: &[String]) -> Options {
             "relatime" | "defaults" => {}
             "bind" => parsed.bind = true,
             "rbind" => (parsed.bind, parsed.recursive) = (true, true),
-            "private" | "rprivate" => parsed.propagation = libc::MS_PRIVATE,
-            "shared" | "rshared" => parsed.propagation = libc::MS_SHARED,
-            "slave" | "rslave" => parsed.propagation = libc::MS_SLAVE,
+            "private" | "rprivate" | "shared" | "rshared" | "slave" | "rslave" => {
+                parsed.propagation_recursive = word.starts_with('r');
+                parsed.propagation = match word.trim_start_matches('r') {
+                    "shared" => libc::MS_SHARED,
+                    "slave" => libc::MS_SLAVE,
+                    _ => libc::MS_PRIVATE,
+                };
+            }
+            other if other.starts_with(BELOW) => {
+                parsed.below = other.strip_prefix(BELOW).map(str::to_owned);
+            }
             other => parsed.own.push(match other.split_once('=') {
                 Some((key, value)) => (key.to_owned(), Some(value.to_owned())),
                 None => (other.to_owned(), None),

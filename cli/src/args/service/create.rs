@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use super::WaitArgs;
+use super::{ContainerArgs, HealthArgs, WaitArgs};
 use crate::args::image::OriginArgs;
 use crate::args::read;
 
@@ -94,6 +94,12 @@ pub struct CreateArgs {
     /// Where its image comes from.
     #[command(flatten)]
     pub origin: OriginArgs,
+    /// What its containers are.
+    #[command(flatten)]
+    pub container: ContainerArgs,
+    /// Whether they are well.
+    #[command(flatten)]
+    pub health: HealthArgs,
     /// How to wait.
     #[command(flatten)]
     pub wait: WaitArgs,

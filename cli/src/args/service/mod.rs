@@ -1,5 +1,6 @@
 //! `skep service` and `skep task`.
 
+mod container;
 mod create;
 
 use clap::{Args, Subcommand};
@@ -7,6 +8,7 @@ use clap::{Args, Subcommand};
 use super::read;
 use super::{InspectArgs, ListArgs, RemoveArgs};
 
+pub use container::{ContainerArgs, HealthArgs};
 pub use create::{ConditionArg, CreateArgs};
 
 /// What the cluster runs.

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use skep_proto::image::ImageRef;
 use skep_proto::spec::{
-    ContainerSpec, FileUse, HealthCheck, HealthTest, Mount, MountSource, Propagation,
+    ContainerSpec, FileUse, HealthCheck, HealthTest, Mount, MountSource, Propagation, Seccomp,
 };
 
 use super::{nanos, texts};
@@ -43,7 +43,19 @@ pub(super) fn container(spec: &ContainerSpec) -> Value {
             "Search": spec.dns.search,
             "Options": spec.dns.options,
         },
-        "Privileges": { "NoNewPrivileges": privileges.no_new_privileges },
+        "Privileges": {
+            "NoNewPrivileges": privileges.no_new_privileges,
+            "Seccomp": { "Mode": match privileges.seccomp {
+                Seccomp::Docker => "default",
+                Seccomp::Unconfined => "unconfined",
+            } },
+        },
+        "Privileged": privileges.privileged,
+        "Devices": privileges.devices.iter().map(|device| json!({
+            "PathOnHost": device.source,
+            "PathInContainer": device.target,
+            "CgroupPermissions": device.permissions,
+        })).collect::<Value>(),
         "CapabilityAdd": privileges.cap_add,
         "CapabilityDrop": privileges.cap_drop,
         "Sysctls": spec.sysctls,
@@ -53,6 +65,7 @@ pub(super) fn container(spec: &ContainerSpec) -> Value {
             "Hard": limit.hard,
         })).collect::<Value>(),
         "OomScoreAdj": spec.oom_score_adj,
+        "ShmSize": spec.shm_size,
     })
 }
 
@@ -110,6 +123,7 @@ fn mount(mount: &Mount) -> Value {
             shown["VolumeOptions"] = json!({
                 "NoCopy": volume.no_copy,
                 "Labels": volume.labels,
+                "Sticky": volume.sticky,
                 "Subpath": volume.subpath.clone().unwrap_or_default(),
                 "DriverConfig": { "Name": volume.driver, "Options": volume.options },
             });

@@ -9,7 +9,7 @@ use skep_proto::spec::{
 };
 use skep_proto::wire::{self, v1};
 
-use super::{finish, network_id};
+use super::{container, finish, network_id};
 use crate::args::service::{ConditionArg, CreateArgs};
 use crate::commands::client::{Client, persist, request};
 use crate::commands::labels;
@@ -86,25 +86,23 @@ async fn spec(client: &Client, args: CreateArgs) -> anyhow::Result<ServiceSpec> 
 }
 
 fn container(args: CreateArgs) -> anyhow::Result<ContainerSpec> {
-    let env = args.env.into_iter().filter_map(|entry| {
-        // As Docker does: a bare name takes the value from here, and is left out where there is none.
-        if entry.contains('=') {
-            return Some(entry);
-        }
-        std::env::var(&entry)
-            .ok()
-            .map(|value| format!("{entry}={value}"))
-    });
-    Ok(ContainerSpec {
+    let mut spec = ContainerSpec {
         pull: login::policy(args.origin.pull),
         args: args.args,
-        env: env.collect(),
+        env: args
+            .env
+            .into_iter()
+            .filter_map(container::with_value)
+            .collect(),
         labels: labels(&args.container_label)?,
         hostname: args.hostname,
         stop_signal: args.stop_signal,
         stop_grace: args.stop_grace_period,
         ..ContainerSpec::new(args.image)
-    })
+    };
+    container::fill(args.container, &mut spec)?;
+    spec.health = container::health(args.health)?;
+    Ok(spec)
 }
 
 /// A name that hardly clashes, for a service that was given none.

@@ -1,5 +1,6 @@
 //! `skep service`.
 
+mod container;
 mod create;
 
 use std::process::ExitCode;

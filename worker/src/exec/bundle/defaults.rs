@@ -81,6 +81,9 @@ pub type Device = (
     &'static str,
 );
 
+/// For a privileged container: all.
+pub const EVERY_DEVICE: Device = (true, LinuxDeviceType::A, None, None, "rwm");
+
 /// Nothing, then: making any node, and using the harmless ones.
 pub const DEVICES: &[Device] = &[
     (false, LinuxDeviceType::A, None, None, "rwm"),

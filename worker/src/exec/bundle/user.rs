@@ -53,6 +53,26 @@ impl User {
         Self::among(&read(root, "etc/passwd"), &read(root, "etc/group"), wanted)
     }
 
+    /// Puts the user into further groups, by name or number, as the image's own files say.
+    ///
+    /// It reads a file of the image, so it belongs on a blocking thread.
+    ///
+    /// # Errors
+    /// [`UserError::NoGroup`] for a name that the image does not have.
+    pub fn join(&mut self, root: &RootSource, groups: &[String]) -> Result<(), UserError> {
+        if groups.is_empty() {
+            return Ok(());
+        }
+        let known = read(root, "etc/group");
+        for wanted in groups {
+            let gid = group_id(&known, wanted).ok_or_else(|| UserError::NoGroup(wanted.clone()))?;
+            if !self.groups.contains(&gid) {
+                self.groups.push(gid);
+            }
+        }
+        Ok(())
+    }
+
     fn among(passwd: &str, group: &str, wanted: &str) -> Result<(Self, String), UserError> {
         let (name, group_name) = match wanted.split_once(':') {
             Some((name, group)) => (name, Some(group).filter(|group| !group.is_empty())),
@@ -75,10 +95,8 @@ impl User {
             .to_owned();
         let groups = || group.lines().map(fields);
         if let Some(wanted) = group_name {
-            let named = groups().find(|entry| entry.first().is_some_and(|known| known == wanted));
-            let gid = named.and_then(|entry| entry.get(2)?.parse().ok());
-            let gid = gid.or_else(|| wanted.parse().ok());
-            let gid = gid.ok_or_else(|| UserError::NoGroup(wanted.to_owned()))?;
+            let gid =
+                group_id(group, wanted).ok_or_else(|| UserError::NoGroup(wanted.to_owned()))?;
             return Ok((
                 Self {
                     uid,
@@ -105,6 +123,16 @@ impl User {
         };
         Ok((Self { uid, gid, groups }, home))
     }
+}
+
+/// A group by name in a text like /etc/group, or by number.
+fn group_id(known: &str, wanted: &str) -> Option<u32> {
+    let mut lines = known
+        .lines()
+        .map(|line| line.split(':').collect::<Vec<_>>());
+    let named = lines.find(|entry| entry.first() == Some(&wanted));
+    let gid = named.and_then(|entry| entry.get(2)?.parse().ok());
+    gid.or_else(|| wanted.parse().ok())
 }
 
 /// The topmost layer's version of a file; empty if there is none.

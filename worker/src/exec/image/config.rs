@@ -1,9 +1,11 @@
 //! What an image says of how to run it.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize};
 use skep_proto::image::Digest;
+use skep_proto::spec::{HealthCheck, HealthTest};
 
 use super::error::{ImageError, malformed};
 
@@ -50,12 +52,62 @@ pub struct ImageConfig {
         skip_serializing_if = "BTreeMap::is_empty"
     )]
     pub volumes: BTreeMap<String, serde_json::Value>,
+    /// How it is found out whether its container is well.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub healthcheck: Option<ImageHealth>,
     /// Labels.
     #[serde(
         deserialize_with = "or_default",
         skip_serializing_if = "BTreeMap::is_empty"
     )]
     pub labels: BTreeMap<String, String>,
+}
+
+/// An image's HEALTHCHECK: times in nanoseconds, of which 0 is the default.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct ImageHealth {
+    /// `["NONE"]`, `["CMD", WORD…]` or `["CMD-SHELL", LINE]`; empty is none.
+    #[serde(deserialize_with = "or_default")]
+    pub test: Vec<String>,
+    /// From the end of a test to the next.
+    pub interval: i64,
+    /// A test that takes longer has failed.
+    pub timeout: i64,
+    /// Failures in a row.
+    pub retries: i64,
+    /// Failures do not count for so long after the start.
+    pub start_period: i64,
+    /// From test to test in that time.
+    pub start_interval: i64,
+}
+
+impl From<&ImageHealth> for HealthCheck {
+    fn from(image: &ImageHealth) -> Self {
+        let time = |nanos: i64| {
+            let nanos = u64::try_from(nanos).ok().filter(|nanos| *nanos > 0);
+            nanos.map(Duration::from_nanos)
+        };
+        let (word, rest) = match image.test.split_first() {
+            Some((word, rest)) => (word.as_str(), rest),
+            None => ("", Default::default()),
+        };
+        Self {
+            test: match (word, rest) {
+                ("NONE", _) => Some(HealthTest::None),
+                ("CMD", [_, ..]) => Some(HealthTest::Command(rest.to_vec())),
+                ("CMD-SHELL", [line, ..]) => Some(HealthTest::Shell(line.clone())),
+                _ => None,
+            },
+            interval: time(image.interval),
+            timeout: time(image.timeout),
+            retries: u32::try_from(image.retries)
+                .ok()
+                .filter(|retries| *retries > 0),
+            start_period: time(image.start_period),
+            start_interval: time(image.start_interval),
+        }
+    }
 }
 
 /// The whole document.

@@ -12,7 +12,10 @@ use crate::exec::seccomp::{self, Filter};
 use oci_spec::runtime::{
     Capability, Linux, LinuxNamespaceType, LinuxResources, PosixRlimitType, Process, Spec,
 };
-use skep_shim::plan::{Capabilities, LaunchPlan, Log, Notes, Program, Root, Step, VERSION};
+use skep_proto::validate;
+use skep_shim::plan::{
+    Capabilities, LaunchPlan, Log, MOST_TIED, Notes, Program, Root, Step, VERSION,
+};
 use std::collections::HashSet;
 use std::ffi::CString;
 use std::path::{Path, PathBuf};
@@ -203,6 +206,11 @@ fn steps(
             steps.extend(mounts::standard_devices()?);
         }
     }
+    let tied = |step: &&Step| matches!(step, Step::Bind { propagation, .. } if *propagation != libc::MS_PRIVATE);
+    if steps.iter().filter(tied).count() > MOST_TIED {
+        let why = format!("more than {MOST_TIED} binds with shared or slave propagation");
+        return Err(PlanError::Unsupported(why));
+    }
     for device in linux.devices().iter().flatten() {
         steps.push(mounts::device(device)?);
     }
@@ -226,20 +234,11 @@ fn steps(
 
 /// Only what belongs to a namespace of the container's own may be written.
 fn sysctl(linux: &Linux, name: &str, value: &str) -> Result<Step, PlanError> {
-    const IPC: &[&str] = &[
-        "kernel.msgmax",
-        "kernel.msgmnb",
-        "kernel.msgmni",
-        "kernel.sem",
-        "kernel.shmall",
-        "kernel.shmmax",
-        "kernel.shmmni",
-        "kernel.shm_rmid_forced",
-    ];
-    let network = name.starts_with("net.") && has(linux, LinuxNamespaceType::Network);
-    let ipc = IPC.contains(&name) || name.starts_with("fs.mqueue.");
-    let own = network || (ipc && has(linux, LinuxNamespaceType::Ipc));
-    if !own || name.contains('/') || name.contains("..") {
+    let namespace = match name.starts_with("net.") {
+        true => LinuxNamespaceType::Network,
+        false => LinuxNamespaceType::Ipc,
+    };
+    if !validate::is_own_sysctl(name) || !has(linux, namespace) {
         return Err(PlanError::Sysctl(name.to_owned()));
     }
     let target = text(format!("/proc/sys/{}", name.replace('.', "/")))?;

@@ -3,6 +3,7 @@
 mod further;
 mod isolation;
 mod life;
+mod options;
 mod outlive;
 mod rig;
 

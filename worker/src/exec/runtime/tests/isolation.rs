@@ -2,7 +2,7 @@
 
 use super::super::*;
 use super::rig::Rig;
-use crate::exec::bundle::{Attachment, Resources, User};
+use crate::exec::bundle::{Attachment, Bind, Resources, User};
 
 /// The value of a field of /proc/self/status in a container's output.
 fn field<'t>(text: &'t str, name: &str) -> &'t str {
@@ -117,10 +117,11 @@ async fn mounts_are_there_and_bounded() {
          echo kept > /tmp/deep/er/f; cat /tmp/deep/er/f; cat /proc/self/mountinfo",
     );
     plan.read_only = true;
-    let bind = |source: PathBuf, target: &str| Attachment::Bind {
-        source,
-        target: target.into(),
-        read_only: true,
+    let bind = |source: PathBuf, target: &str| {
+        Attachment::Bind(Bind {
+            read_only: true,
+            ..Bind::new(source, target)
+        })
     };
     plan.mounts = vec![
         bind(given.clone(), "/data"),
@@ -129,6 +130,7 @@ async fn mounts_are_there_and_bounded() {
             target: "/tmp/deep/er".into(),
             bytes: Some(1 << 20),
             mode: None,
+            read_only: false,
         },
     ];
     let (_, output) = rig.run(&plan).await;
@@ -164,6 +166,7 @@ async fn links_of_the_image_do_not_lead_out() {
         target: "/trap/in".into(),
         bytes: None,
         mode: None,
+        read_only: false,
     }];
     let made = rig.runtime.create(&plan.bundle()).await;
     assert_eq!(std::fs::read_dir(&outside).unwrap().count(), 0);

@@ -2,7 +2,7 @@
 
 use super::super::*;
 use super::rig::{Rig, SOON, output, until};
-use crate::exec::bundle::{Attachment, LogBounds};
+use crate::exec::bundle::{Attachment, Bind, LogBounds};
 
 #[tokio::test]
 async fn exit_codes_are_exact() {
@@ -147,11 +147,7 @@ async fn what_cannot_be_made_says_why_and_leaves_nothing() {
     let rig = Rig::new("broken");
     let mut plan = rig.plan("broken", "true");
     // A directory cannot be bound over a file.
-    plan.mounts = vec![Attachment::Bind {
-        source: rig.path().to_owned(),
-        target: "/etc/passwd".into(),
-        read_only: false,
-    }];
+    plan.mounts = vec![Attachment::Bind(Bind::new(rig.path(), "/etc/passwd"))];
     let error = rig.runtime.create(&plan.bundle()).await.unwrap_err();
     let RuntimeError::Start { act, code: 125, .. } = &error else {
         panic!("{error:?}")
