@@ -9,7 +9,7 @@ pub use container::{CAPABILITIES, ULIMITS, capability, is_own_sysctl};
 pub use mount::{volume_driver, volume_name};
 
 use crate::network::NetworkSpec;
-use crate::spec::{Mode, PortSpec, ServiceSpec, TaskSpec};
+use crate::spec::{FailureAction, Mode, PortSpec, ServiceSpec, TaskSpec, UpdateConfig};
 
 /// What is wrong with a spec: the field, the reason, the way out.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -88,7 +88,35 @@ pub fn service(spec: &ServiceSpec) -> Result<(), Invalid> {
         }
     }
     task(&spec.task)?;
+    updates(spec)?;
     ports(&spec.ports)
+}
+
+fn updates(spec: &ServiceSpec) -> Result<(), Invalid> {
+    let ratios = [
+        ("--update-max-failure-ratio", &spec.update),
+        ("--rollback-max-failure-ratio", &spec.rollback),
+    ];
+    for (field, config) in ratios {
+        if config.max_failure_millionths > 1_000_000 {
+            return Err(invalid(field, "a ratio is from 0 to 1"));
+        }
+    }
+    if spec.rollback.failure_action == FailureAction::Rollback {
+        return Err(invalid(
+            "--rollback-failure-action",
+            "a rollback that fails cannot roll back; choose pause or continue",
+        ));
+    }
+    let job = matches!(spec.mode, Mode::ReplicatedJob { .. } | Mode::GlobalJob);
+    let default = UpdateConfig::default();
+    if job && (spec.update != default || spec.rollback != default) {
+        return Err(invalid(
+            "--update-*, --rollback-*",
+            "the tasks of a job end by themselves and are never replaced; leave these options out",
+        ));
+    }
+    Ok(())
 }
 
 fn task(spec: &TaskSpec) -> Result<(), Invalid> {

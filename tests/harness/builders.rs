@@ -107,6 +107,8 @@ pub fn service(id: u128, spec: ServiceSpec) -> Service {
         ports: Vec::new(),
         removed: None,
         auth: None,
+        history: Vec::new(),
+        update: None,
     }
 }
 

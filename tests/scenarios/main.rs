@@ -5,6 +5,8 @@
     reason = "a test ends where an expectation is broken"
 )]
 
+mod updates;
+
 use skep_harness::in_process::{Alone, User, request, until};
 use skep_proto::spec::{ContainerSpec, Mode, ServiceSpec, TaskSpec};
 use skep_proto::wire::v1;

@@ -18,6 +18,7 @@ use skep_harness::world::bug::Bug;
 use skep_harness::world::{Summary, live};
 
 mod plans;
+mod updates;
 
 /// Seeds of a run when `SKEP_SEEDS` does not say.
 const SEEDS: u64 = 600;
@@ -48,6 +49,9 @@ fn invariants_hold_in_every_world() {
             sum.deaths += lived.deaths;
             sum.cuts += lived.cuts;
             sum.dropped += lived.dropped;
+            sum.updates += lived.updates;
+            sum.completed += lived.completed;
+            sum.rollbacks += lived.rollbacks;
         }
     };
     let sums: Vec<Summary> = thread::scope(|scope| {
@@ -62,7 +66,7 @@ fn invariants_hold_in_every_world() {
     let lost = total(|sum| sum.leaders_lost).min(total(|sum| sum.deaths));
     let made = total(|sum| sum.tasks).min(total(|sum| sum.answered));
     assert!(
-        count < 100 || lost.min(made) > count / 10,
+        count < 100 || lost.min(made).min(total(|sum| sum.completed)) > count / 10,
         "nothing much happens in these worlds"
     );
 }

@@ -48,6 +48,9 @@ pub enum Command {
     /// What the cluster runs.
     #[command(subcommand)]
     Service(service::ServiceCommand),
+    /// What becomes of services that are being updated.
+    #[command(subcommand)]
+    Rollout(service::RolloutCommand),
     /// Single runs of a service.
     #[command(subcommand)]
     Task(service::TaskCommand),

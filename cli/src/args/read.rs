@@ -5,7 +5,7 @@ pub mod mount;
 
 use skep_proto::spec::{PortSpec, Protocol, PublishMode};
 
-pub use skep_proto::unit::{bytes, cpus, duration, signal};
+pub use skep_proto::unit::{bytes, cpus, duration, share, signal};
 
 /// A network named on the command line, not looked up yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,6 +81,20 @@ fn long_port(text: &str) -> Result<PortSpec, String> {
     } else {
         Ok(port)
     }
+}
+
+/// Reads a port inside the containers: `TARGET` or `TARGET/udp`.
+///
+/// # Errors
+/// Says what is not understood.
+pub fn target_port(text: &str) -> Result<(u16, Protocol), String> {
+    let (target, transport) = text.split_once('/').unwrap_or((text, "tcp"));
+    if target.contains(':') {
+        return Err(format!(
+            "\"{text}\": name the port inside the containers only"
+        ));
+    }
+    Ok((port_number(target)?, protocol(transport)?))
 }
 
 fn port_number(text: &str) -> Result<u16, String> {

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, anyhow};
+use anyhow::Context;
 use skep_proto::channel;
 use skep_proto::ids::RequestId;
 use skep_proto::wire::v1::control_client::ControlClient;
@@ -59,9 +59,28 @@ pub fn request() -> Vec<u8> {
     RequestId::new(rand::random()).bits().to_be_bytes().to_vec()
 }
 
-/// What a refused call says to a person: the sentence, without the protocol around it.
+/// A refusal: the sentence for a person, without the protocol around it, and the code for programs.
+#[derive(Clone, Debug)]
+pub struct Said {
+    /// The kind of refusal.
+    pub code: Code,
+    text: String,
+}
+
+impl std::fmt::Display for Said {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl std::error::Error for Said {}
+
+/// What a refused call says.
 pub fn said(status: &Status) -> anyhow::Error {
-    anyhow!("{}", status.message())
+    anyhow::Error::new(Said {
+        code: status.code(),
+        text: status.message().to_owned(),
+    })
 }
 
 /// Calls until there is an answer other than "no leader just now", for at most 15 s. The call must be one

@@ -5,17 +5,20 @@ pub mod docker;
 pub mod image;
 pub mod network;
 pub mod node;
+pub mod rollout;
 pub mod rows;
 pub mod service;
 pub mod stack;
 pub mod swarm;
 pub mod task;
 pub mod volume;
+pub mod verdict;
 pub mod watch;
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
+use crate::args::service::{ServiceCommand, WaitArgs};
 use crate::args::{Command, read};
 use crate::login;
 use client::Client;
@@ -28,11 +31,19 @@ pub async fn run(command: Command, host: Option<&str>) -> anyhow::Result<ExitCod
     if let Command::Stack(command) = command {
         return stack::run(host, *command).await;
     }
-    let client = Client::connect(host).await?;
+    let client = match Client::connect(host).await {
+        Ok(client) => client,
+        Err(error) if tells_its_end(&command) => {
+            let end = verdict::End::NoAnswer(format!("{error:#}"));
+            return watch::tell("", &end, WaitArgs::default());
+        }
+        Err(error) => return Err(error),
+    };
     match command {
         Command::Swarm(command) => swarm::run(&client, command).await,
         Command::Node(command) => node::run(&client, command).await,
         Command::Service(command) => service::run(&client, command).await,
+        Command::Rollout(command) => rollout::run(&client, command).await,
         Command::Task(command) => task::run(&client, command).await,
         Command::Network(command) => network::run(&client, command).await,
         Command::Volume(command) => volume::run(&client, command).await,
@@ -44,6 +55,15 @@ pub async fn run(command: Command, host: Option<&str>) -> anyhow::Result<ExitCod
         }
         Command::Logout(args) => login::log_out(&args),
     }
+}
+
+/// Whether the exit code of a command says how a rollout ended.
+fn tells_its_end(command: &Command) -> bool {
+    matches!(
+        command,
+        Command::Rollout(_)
+            | Command::Service(ServiceCommand::Update(_) | ServiceCommand::Rollback(_))
+    )
 }
 
 /// `NAME=VALUE` options as a map; a later one wins.

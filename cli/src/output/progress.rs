@@ -46,11 +46,22 @@ impl Progress {
         if quiet {
             return Self::Quiet;
         }
-        if !std::io::stderr().is_terminal() {
-            return Self::Lines {
-                last: String::new(),
-            };
+        if std::io::stderr().is_terminal() {
+            Self::bars()
+        } else {
+            Self::lines()
         }
+    }
+
+    /// A line for each change.
+    pub fn lines() -> Self {
+        Self::Lines {
+            last: String::new(),
+        }
+    }
+
+    /// Bars, whatever the standard error output is.
+    pub fn bars() -> Self {
         let all = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
         let overall =
             all.add(ProgressBar::no_length().with_style(style("overall progress: {msg}")));

@@ -14,7 +14,10 @@ use skep_proto::wire::{self, WireError, WireId, v1};
 use tonic::{Request, Response, Status};
 
 use super::images::{ImageWish, ResolvedBy};
+use super::rollout::{Asked, Run, Turn};
 use super::{Control, refuse, resolve, show, watch};
+use crate::plan::Author;
+use crate::ring::wall_time;
 
 type Answered<T> = Result<Response<T>, Status>;
 
@@ -44,6 +47,16 @@ fn stale(read: Option<v1::Read>) -> bool {
     read.is_some_and(|read| read.stale)
 }
 
+/// Who asks now.
+fn author(by: String, why: String) -> Author {
+    let at = wall_time();
+    Author { by, why, at }
+}
+
+fn run(only_try: bool) -> Run {
+    if only_try { Run::Try } else { Run::Change }
+}
+
 #[tonic::async_trait]
 impl v1::control_server::Control for Control {
     type WatchServiceStream = watch::Pictures;
@@ -55,8 +68,9 @@ impl v1::control_server::Control for Control {
         let message = request.into_inner();
         let spec: ServiceSpec = spec(message.spec)?;
         let image = wish(message.registry_auth, message.no_resolve_image);
+        let author = author(message.by, message.why);
         let request = request_id(&message.request)?;
-        let id = self.create(request, spec, image).await?;
+        let id = self.create(request, spec, image, author).await?;
         Ok(Response::new(v1::CreateServiceAnswer {
             id: id.to_bytes(),
             warnings: Vec::new(),
@@ -69,16 +83,54 @@ impl v1::control_server::Control for Control {
     ) -> Answered<v1::UpdateServiceAnswer> {
         let message = request.into_inner();
         let spec: ServiceSpec = spec(message.spec)?;
-        let request = request_id(&message.request)?;
-        let (id, version) = self
-            .update(request, &message.reference, message.version, spec)
-            .await?;
-        let id = id.to_bytes();
-        Ok(Response::new(v1::UpdateServiceAnswer {
-            id,
-            version,
-            warnings: Vec::new(),
-        }))
+        let image = wish(message.registry_auth, message.no_resolve_image);
+        let asked = Asked {
+            request: request_id(&message.request)?,
+            reference: message.reference,
+            revision: message.revision,
+            author: author(message.by, message.why),
+            run: run(message.only_try),
+        };
+        Ok(Response::new(show::changed(
+            &self.update(asked, spec, image).await?,
+        )))
+    }
+
+    async fn rollback_service(
+        &self,
+        request: Request<v1::RollbackServiceRequest>,
+    ) -> Answered<v1::UpdateServiceAnswer> {
+        let message = request.into_inner();
+        let asked = Asked {
+            request: request_id(&message.request)?,
+            reference: message.reference,
+            revision: message.revision,
+            author: author(message.by, message.why),
+            run: run(message.only_try),
+        };
+        let changed = self.roll_back(asked, message.to).await?;
+        Ok(Response::new(show::changed(&changed)))
+    }
+
+    async fn change_rollout(
+        &self,
+        request: Request<v1::ChangeRolloutRequest>,
+    ) -> Answered<v1::UpdateServiceAnswer> {
+        let message = request.into_inner();
+        let turn = match v1::RolloutAction::try_from(message.action) {
+            Ok(v1::RolloutAction::Pause) => Turn::Pause,
+            Ok(v1::RolloutAction::Resume) => Turn::Resume,
+            _ => return Err(Status::invalid_argument("action: has no value")),
+        };
+        let asked = Asked {
+            request: request_id(&message.request)?,
+            reference: message.reference,
+            revision: None,
+            author: author(message.by, message.why),
+            run: Run::Change,
+        };
+        let changed = self.turn(asked, turn).await?;
+        Ok(Response::new(show::changed(&changed)))
     }
 
     async fn remove_service(
@@ -114,7 +166,7 @@ impl v1::control_server::Control for Control {
         let services = state
             .services()
             .filter(passes)
-            .map(|it| show::service(&state, it))
+            .map(|it| show::without_history(show::service(&state, it)))
             .collect();
         Ok(Response::new(v1::ListServicesAnswer { services }))
     }

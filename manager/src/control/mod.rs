@@ -11,6 +11,7 @@ mod networks;
 mod nodes;
 mod refuse;
 mod resolve;
+mod rollout;
 mod services;
 mod show;
 mod watch;

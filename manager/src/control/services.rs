@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use skep_proto::ids::{RequestId, ServiceId};
-use skep_proto::service::{PortBinding, Service};
+use skep_proto::service::{PortBinding, Service, Update};
 use skep_proto::spec::ServiceSpec;
 use skep_proto::task::{Task, TaskState};
 use skep_proto::validate;
@@ -12,7 +12,7 @@ use tonic::Status;
 
 use super::images::ImageWish;
 use super::{Control, refuse, resolve};
-use crate::ring::wall_time;
+use crate::plan::{Author, first_revision};
 use crate::state::{Answer, Change, State};
 
 impl Control {
@@ -22,6 +22,7 @@ impl Control {
         request: RequestId,
         mut spec: ServiceSpec,
         image: ImageWish,
+        author: Author,
     ) -> Result<ServiceId, Status> {
         let state = self.read().await?;
         if let Some(id) = answered(&state, request)? {
@@ -34,8 +35,8 @@ impl Control {
         let service = Service {
             id,
             version: 0,
-            created: wall_time(),
-            updated: wall_time(),
+            created: author.at,
+            updated: author.at,
             revision: 1,
             template: 1,
             templates: BTreeMap::from([(1, Arc::new(spec.task.clone()))]),
@@ -43,56 +44,13 @@ impl Control {
             ports: named_ports(&spec),
             removed: None,
             auth: image.auth.map(Arc::new),
+            history: vec![first_revision(&spec, author)],
+            update: None,
             spec,
         };
         let changes = vec![Change::PutService(Arc::new(service))];
         self.commit(request, Answer::Service(id), changes).await?;
         self.answer_of(request).await
-    }
-
-    /// Changes a service's replicas or labels. Gives its id and version afterwards.
-    pub(super) async fn update(
-        &self,
-        request: RequestId,
-        reference: &str,
-        version: Option<u64>,
-        spec: ServiceSpec,
-    ) -> Result<(ServiceId, u64), Status> {
-        let state = self.read().await?;
-        if let Some(id) = answered(&state, request)? {
-            return Ok((id, state.service(id).map_or(0, |service| service.version)));
-        }
-        let old = resolve::service(&state, reference)?;
-        let same_spec = *old.spec == spec;
-        // Plan may have touched the object since it was read; what counts is that the spec is the one read.
-        if version.is_some_and(|version| version > old.version) {
-            return Err(Status::aborted(
-                "the service is older here than where it was read; repeat",
-            ));
-        }
-        if same_spec {
-            return Ok((old.id, old.version));
-        }
-        validate::service(&spec).map_err(|error| refuse::invalid(&error))?;
-        if spec.name != old.spec.name || spec.task != old.spec.task || spec.ports != old.spec.ports
-        {
-            return Err(Status::unimplemented(format!(
-                "service \"{}\": only the number of replicas and the labels can be changed; to change more, \
-                 remove the service and create it anew",
-                old.spec.name
-            )));
-        }
-        let new = Service {
-            spec: Arc::new(spec),
-            revision: old.revision.saturating_add(1),
-            updated: wall_time(),
-            ..Service::clone(&old)
-        };
-        let changes = vec![Change::PutService(Arc::new(new))];
-        let index = self
-            .commit(request, Answer::Service(old.id), changes)
-            .await?;
-        Ok((old.id, index))
     }
 
     /// Removes a service; its tasks end, then it goes.
@@ -123,7 +81,7 @@ impl Control {
     }
 }
 
-fn answered(state: &State, request: RequestId) -> Result<Option<ServiceId>, Status> {
+pub(super) fn answered(state: &State, request: RequestId) -> Result<Option<ServiceId>, Status> {
     match state.answered(request).map(|answered| &answered.answer) {
         None => Ok(None),
         Some(Answer::Service(id)) => Ok(Some(*id)),
@@ -135,7 +93,7 @@ fn answered(state: &State, request: RequestId) -> Result<Option<ServiceId>, Stat
 
 /// The first thing that is wrong with a new service.
 fn checked(state: &State, spec: &ServiceSpec) -> Result<(), Status> {
-    validate::service(spec).map_err(|error| refuse::invalid(&error))?;
+    fitting(state, spec)?;
     if state.service_named(&spec.name).is_some() {
         return Err(Status::already_exists(format!(
             "a service called \"{0}\" exists already; choose another --name, or remove it with: \
@@ -143,6 +101,12 @@ fn checked(state: &State, spec: &ServiceSpec) -> Result<(), Status> {
             spec.name
         )));
     }
+    Ok(())
+}
+
+/// The first thing that is wrong with a spec, whoever else bears its name.
+pub(super) fn fitting(state: &State, spec: &ServiceSpec) -> Result<(), Status> {
+    validate::service(spec).map_err(|error| refuse::invalid(&error))?;
     for used in &spec.task.networks {
         let Some(network) = state.network(used.network) else {
             return Err(Status::not_found(format!(
@@ -189,6 +153,12 @@ pub(super) fn converged(state: &State, service: &Service) -> bool {
     let (running, desired) = counts(state, service);
     let settled = state
         .tasks_of(service.id)
-        .all(|task| task.status.state.ended() || (runs(task) && task.template == service.template));
+        .all(|task| task.status.state.ended() || (runs(task) && as_asked(service, task)));
     running == desired && settled
+}
+
+/// Whether a task is of the newest spec, or an update left it there since the new one failed.
+fn as_asked(service: &Service, task: &Task) -> bool {
+    let left = |update: &Update| update.state.finished() && update.failed.contains(&task.slot);
+    task.template == service.template || service.update.as_ref().is_some_and(left)
 }

@@ -12,6 +12,7 @@ use skep_proto::wire::WireId;
 use skep_proto::wire::v1;
 
 use super::Control;
+use super::rollout::Changed;
 use super::services::{converged, counts};
 use crate::leader::Live;
 use crate::state::State;
@@ -23,6 +24,27 @@ pub(super) fn service(state: &State, service: &Service) -> v1::ServiceEntry {
         service: Some(v1::Service::from(service)),
         running,
         desired,
+    }
+}
+
+/// A list does not carry what services were before.
+pub(super) fn without_history(mut entry: v1::ServiceEntry) -> v1::ServiceEntry {
+    if let Some(service) = &mut entry.service {
+        service.history.clear();
+    }
+    entry
+}
+
+/// What came of a change.
+pub(super) fn changed(changed: &Changed) -> v1::UpdateServiceAnswer {
+    let service = &changed.service;
+    v1::UpdateServiceAnswer {
+        id: service.id.to_bytes(),
+        version: service.version,
+        warnings: Vec::new(),
+        revision: service.revision,
+        unchanged: changed.unchanged,
+        spec: Some(v1::ServiceSpec::from(&*service.spec)),
     }
 }
 
@@ -59,8 +81,13 @@ pub(super) fn progress(state: &State, live: &Live, it: &Service) -> v1::ServiceP
     let tasks = state
         .tasks_of(it.id)
         .filter(|task| task.desired <= TaskState::Running);
+    let mut service = v1::Service::from(it);
+    // Of what it was before, a watcher sees only who asked for what it is now.
+    let to = it.update.as_ref().map(|update| update.to);
+    let of_now = |number: u64| number == it.revision || Some(number) == to;
+    service.history.retain(|revision| of_now(revision.number));
     v1::ServiceProgress {
-        service: Some(v1::Service::from(it)),
+        service: Some(service),
         tasks: tasks.map(|each| task(state, each)).collect(),
         running,
         desired,

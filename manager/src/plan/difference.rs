@@ -8,7 +8,7 @@ use std::sync::Arc;
 use skep_proto::ids::{NodeId, ServiceId, TaskId};
 use skep_proto::node::Node;
 use skep_proto::service::Service;
-use skep_proto::task::Task;
+use skep_proto::task::{Task, TaskState};
 
 use super::draft::{Draft, Key};
 use super::{LARGEST_ENTRY, Plan};
@@ -25,7 +25,7 @@ pub(super) fn finish(draft: Draft<'_>) -> Plan {
     let mut touched = draft.touched.clone();
     touched.sort_by_key(|key| turn(&draft.state, *key));
     for key in &touched {
-        let changes = differ(draft.base, &draft.state, *key);
+        let changes = differ(&draft, *key);
         let more: usize = changes.iter().map(weight).fold(0, usize::saturating_add);
         size = size.saturating_add(more);
         if size > LARGEST_ENTRY && !plan.changes.is_empty() {
@@ -51,11 +51,12 @@ fn turn(state: &State, key: Key) -> u8 {
     }
 }
 
-fn differ(base: &State, state: &State, key: Key) -> Vec<Change> {
+fn differ(draft: &Draft<'_>, key: Key) -> Vec<Change> {
+    let (base, state) = (draft.base, &draft.state);
     match key {
         Key::Node(id) => of_node(base, state, id),
         Key::Service(id) => of_service(base, state, id),
-        Key::Task(id) => of_task(base, state, id),
+        Key::Task(id) => of_task(draft, id),
         Key::Gateway(node) => {
             let given = state.gateway(node).filter(|_| base.gateway(node).is_none());
             given
@@ -108,17 +109,33 @@ fn of_service(base: &State, state: &State, id: ServiceId) -> Vec<Change> {
                 version: old.version,
                 ..Service::clone(new)
             };
-            if new == **old {
-                Vec::new()
-            } else {
-                vec![Change::PutService(Arc::new(new))]
-            }
+            put_or_progress(old, new)
         }
         (None, _) => Vec::new(),
     }
 }
 
-fn of_task(base: &State, state: &State, id: TaskId) -> Vec<Change> {
+fn put_or_progress(old: &Service, new: Service) -> Vec<Change> {
+    if new == *old {
+        return Vec::new();
+    }
+    let update = new.update.as_ref().map(|update| Arc::new(update.clone()));
+    let same = Service {
+        update: old.update.clone(),
+        ..new.clone()
+    };
+    match update.filter(|_| same == *old) {
+        Some(update) => vec![Change::Progressed {
+            service: old.id,
+            version: old.version,
+            update,
+        }],
+        None => vec![Change::PutService(Arc::new(new))],
+    }
+}
+
+fn of_task(draft: &Draft<'_>, id: TaskId) -> Vec<Change> {
+    let (base, state) = (draft.base, &draft.state);
     let (old, new) = match (base.task(id), state.task(id)) {
         (Some(old), Some(new)) => (old, new),
         (Some(old), None) => {
@@ -145,9 +162,14 @@ fn of_task(base: &State, state: &State, id: TaskId) -> Vec<Change> {
         changes.push(Change::PutTask(Arc::new(task)));
     } else {
         if old.desired != new.desired {
-            changes.push(Change::SetDesired {
-                task: id,
-                desired: new.desired,
+            let (task, desired) = (id, new.desired);
+            let replaced = draft.replaced.get(&id);
+            changes.push(match replaced.filter(|_| desired == TaskState::Shutdown) {
+                Some(revision) => Change::Replaced {
+                    task,
+                    revision: *revision,
+                },
+                None => Change::SetDesired { task, desired },
             });
         }
         if old.status != new.status {
@@ -184,9 +206,10 @@ fn weight(change: &Change) -> usize {
             .len()
             .saturating_add(status.error.len())
             .saturating_add(96),
-        Change::PutNode(_) | Change::PutService(_) | Change::PutNetwork(_) => {
-            format!("{change:?}").len()
-        }
+        Change::PutNode(_)
+        | Change::PutService(_)
+        | Change::Progressed { .. }
+        | Change::PutNetwork(_) => format!("{change:?}").len(),
         _ => 96,
     }
 }

@@ -21,6 +21,8 @@ pub(super) struct Draft<'a> {
     pub(super) wake_at: Option<ClusterTime>,
     /// Something was left undone that no mark will bring back: the marks have to stay.
     pub(super) incomplete: bool,
+    /// Tasks that an update gives up, with the revision it leads to.
+    pub(super) replaced: BTreeMap<TaskId, u64>,
     known: BTreeSet<Key>,
     scope: Scope,
 }
@@ -60,6 +62,7 @@ impl<'a> Draft<'a> {
             touched: Vec::new(),
             wake_at: None,
             incomplete: false,
+            replaced: BTreeMap::new(),
             known: BTreeSet::new(),
             scope,
         }
@@ -81,6 +84,12 @@ impl<'a> Draft<'a> {
         } else if self.known.insert(key) {
             self.touched.push(key);
         }
+    }
+
+    /// An update to `revision` gives a task's slot to another.
+    pub(super) fn replace(&mut self, task: TaskId, revision: u64) {
+        self.replaced.insert(task, revision);
+        self.change(Change::Replaced { task, revision });
     }
 
     /// Looks again at `at`, or earlier.
@@ -176,10 +185,13 @@ fn key_of(change: &Change) -> Option<Key> {
         Change::Turned { node, .. } => Key::Node(*node),
         Change::GaveIngress { node, .. } => Key::Gateway(*node),
         Change::PutService(service) => Key::Service(service.id),
-        Change::DeleteService { service, .. } => Key::Service(*service),
+        Change::DeleteService { service, .. } | Change::Progressed { service, .. } => {
+            Key::Service(*service)
+        }
         Change::PutTask(task) => Key::Task(task.id),
         Change::DeleteTask { task, .. }
         | Change::SetDesired { task, .. }
+        | Change::Replaced { task, .. }
         | Change::Observed { task, .. }
         | Change::Drained { task }
         | Change::Released { task } => Key::Task(*task),

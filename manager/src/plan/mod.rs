@@ -20,6 +20,7 @@ mod release;
 mod restart;
 mod schedule;
 mod seen;
+mod update;
 
 use skep_proto::time::{ClusterTime, WallTime};
 
@@ -29,6 +30,9 @@ use draft::Draft;
 pub use ids::Ids;
 pub use pool::{NetworkError, new_network};
 pub use seen::{Seen, SeenNode, Session};
+pub use update::{
+    Author, RollbackError, earlier, first_revision, paused, resumed, revised, rolled_back,
+};
 
 /// An entry is at most so large, in bytes; a pass cuts there and goes again.
 pub const LARGEST_ENTRY: usize = 1 << 20;
@@ -89,6 +93,7 @@ pub fn plan_within(
     let mut draft = Draft::new(scope, state, seen, (now, wall), ids);
     nodes::turn_and_evict(&mut draft);
     orchestrate::fill_slots(&mut draft);
+    update::go_on(&mut draft);
     restart::make_new_attempts(&mut draft);
     allocate::give_numbers(&mut draft);
     schedule::place(&mut draft);

@@ -8,6 +8,7 @@ use skep_proto::task::{Slot, Task, TaskState, TaskStatus};
 use skep_proto::time::ClusterTime;
 
 use super::draft::{Draft, Slots};
+use super::update;
 use crate::state::Change;
 
 pub(super) fn fill_slots(draft: &mut Draft<'_>) {
@@ -87,7 +88,7 @@ pub(super) fn make(
         id: draft.ids.task(),
         version: 0,
         service: service.id,
-        template: service.template,
+        template: update::template_for(&draft.state, service, slot),
         slot,
         node: None,
         desired: if waits {

@@ -73,7 +73,7 @@ fn delete(draft: &mut Draft<'_>, task: &Task) {
     });
 }
 
-/// Task specs that no task names go, save the newest.
+/// Task specs that no task names go, save the one in force, and virtual addresses on networks that none names.
 fn drop_templates(draft: &mut Draft<'_>, id: ServiceId) {
     let Some(service) = draft.state.service(id).cloned() else {
         return;
@@ -81,11 +81,16 @@ fn drop_templates(draft: &mut Draft<'_>, id: ServiceId) {
     if service.templates.len() <= 1 {
         return;
     }
-    let mut named: BTreeSet<u64> = draft.state.tasks_of(id).map(|task| task.template).collect();
+    // A task that goes in this pass still names its spec in the state that the entry is applied to.
+    let before = draft.base.tasks_of(id).chain(draft.state.tasks_of(id));
+    let mut named: BTreeSet<u64> = before.map(|task| task.template).collect();
     named.insert(service.template);
     let mut new = Service::clone(&service);
     new.templates.retain(|revision, _| named.contains(revision));
     if new.templates.len() < service.templates.len() {
+        let used = new.templates.values().flat_map(|spec| &spec.networks);
+        let used: BTreeSet<_> = used.map(|used| used.network).collect();
+        new.vips.retain(|network, _| used.contains(network));
         draft.change(Change::PutService(Arc::new(new)));
     }
 }

@@ -10,8 +10,8 @@ use skep_proto::task::{Task, TaskState};
 use skep_proto::time::ClusterTime;
 
 use super::draft::Draft;
-use super::orchestrate;
-use crate::state::{Change, Restarts};
+use super::{orchestrate, update};
+use crate::state::{Change, Restarts, State};
 
 pub(super) fn make_new_attempts(draft: &mut Draft<'_>) {
     for (id, slot) in draft.slots() {
@@ -39,23 +39,40 @@ pub(super) fn make_new_attempts(draft: &mut Draft<'_>) {
 }
 
 fn try_again(draft: &mut Draft<'_>, service: &Service, task: &Task) {
-    let Some(spec) = service.templates.get(&service.template) else {
+    if update::given_up(&draft.state, service, task) {
+        draft.change(Change::SetDesired {
+            task: task.id,
+            desired: TaskState::Shutdown,
+        });
+        return;
+    }
+    let Some(spec) = policy(&draft.state, service, task) else {
         return;
     };
     let ended = draft.state.times(task.id).ended.unwrap_or(draft.now);
-    let before = draft.state.restarts(service.id, task.slot);
-    let before = before.filter(|before| before.template == service.template);
-    if !asked_for(spec.restart.condition, task.status.state)
-        || used_up(&spec.restart, before.map(AsRef::as_ref), ended)
-    {
-        return;
-    }
     draft.change(Change::SetDesired {
         task: task.id,
         desired: TaskState::Shutdown,
     });
-    let start_at = ended.after(spec.restart.delay);
+    let start_at = ended.after(spec.delay);
     orchestrate::make(draft, service, task.slot, Some(start_at));
+}
+
+/// Whether a task that ended by itself gets a new attempt.
+pub(super) fn tries_again(state: &State, service: &Service, task: &Task) -> bool {
+    policy(state, service, task).is_some()
+}
+
+/// The policy by which a task that ended gets a new attempt; `None` if it gets none.
+fn policy(state: &State, service: &Service, task: &Task) -> Option<RestartPolicy> {
+    let template = update::template_for(state, service, task.slot);
+    let spec = service.templates.get(&template)?;
+    let ended = state.times(task.id).ended.unwrap_or(state.time());
+    let before = state.restarts(service.id, task.slot);
+    let before = before.filter(|before| before.template == template);
+    let again = asked_for(spec.restart.condition, task.status.state)
+        && !used_up(&spec.restart, before.map(AsRef::as_ref), ended);
+    again.then(|| spec.restart.clone())
 }
 
 fn asked_for(condition: RestartCondition, ended: TaskState) -> bool {

@@ -95,6 +95,15 @@ fn write_change(change: &Change) -> Wire {
             address: address.octets().to_vec(),
         }),
         Change::PutService(service) => Wire::PutService(with_auth(service)),
+        Change::Progressed {
+            service,
+            version,
+            update,
+        } => Wire::Progressed(v1::Progressed {
+            service: service.to_bytes(),
+            version: *version,
+            update: Some(update.as_ref().into()),
+        }),
         Change::DeleteService { service, version } => {
             Wire::DeleteService(versioned(*service, *version))
         }
@@ -103,6 +112,10 @@ fn write_change(change: &Change) -> Wire {
         Change::SetDesired { task, desired } => Wire::SetDesired(v1::SetDesired {
             task: task.to_bytes(),
             desired: v1::TaskState::from(*desired).into(),
+        }),
+        Change::Replaced { task, revision } => Wire::Replaced(v1::Replaced {
+            task: task.to_bytes(),
+            revision: *revision,
         }),
         Change::Observed { task, status } => Wire::Observed(v1::Observed {
             task: task.to_bytes(),
@@ -150,6 +163,11 @@ fn read_change(from: v1::Change) -> Result<Change, WireError> {
             address: ipv4(&it.address, "gave_ingress.address")?,
         },
         Wire::PutService(service) => Change::PutService(Arc::new(whole(service, "put_service")?)),
+        Wire::Progressed(it) => Change::Progressed {
+            service: id(&it.service, "progressed.service")?,
+            version: it.version,
+            update: Arc::new(message(it.update, "progressed.update")?),
+        },
         Wire::DeleteService(it) => Change::DeleteService {
             service: id::<ServiceId>(&it.id, "delete_service.id")?,
             version: it.version,
@@ -162,6 +180,10 @@ fn read_change(from: v1::Change) -> Result<Change, WireError> {
         Wire::SetDesired(it) => Change::SetDesired {
             task: id(&it.task, "set_desired.task")?,
             desired: enumeration::<v1::TaskState, _>(it.desired, "set_desired.desired")?,
+        },
+        Wire::Replaced(it) => Change::Replaced {
+            task: id(&it.task, "replaced.task")?,
+            revision: it.revision,
         },
         Wire::Observed(it) => Change::Observed {
             task: id(&it.task, "observed.task")?,

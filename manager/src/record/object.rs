@@ -27,6 +27,7 @@ fn write_kind(object: &Object) -> Wire {
         Object::Service(service) => Wire::Service(with_auth(service)),
         Object::Task(task, times) => Wire::Task(v1::TimedTask {
             task: Some(task.as_ref().into()),
+            running_ms: times.running.map(ClusterTime::millis),
             stopping_ms: times.stopping.map(ClusterTime::millis),
             ended_ms: times.ended.map(ClusterTime::millis),
             drained: times.drained,
@@ -82,6 +83,7 @@ pub(super) fn read(from: v1::Object) -> Result<Object, WireError> {
         Wire::Task(it) => Object::Task(
             Arc::new(message(it.task, "task.task")?),
             Times {
+                running: it.running_ms.map(ClusterTime::from_millis),
                 stopping: it.stopping_ms.map(ClusterTime::from_millis),
                 ended: it.ended_ms.map(ClusterTime::from_millis),
                 drained: it.drained,

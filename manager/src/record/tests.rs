@@ -12,8 +12,8 @@ use skep_proto::network::{Network, NetworkSpec};
 use skep_proto::node::{
     Availability, Node, NodeDescription, NodeSpec, NodeState, NodeStatus, Role,
 };
-use skep_proto::service::Service;
-use skep_proto::spec::{ContainerSpec, Mode, ServiceSpec, TaskSpec};
+use skep_proto::service::{Revision, Service, Update, UpdateState};
+use skep_proto::spec::{ContainerSpec, Mode, ServiceSpec, TaskSpec, UpdateConfig};
 use skep_proto::task::{Slot, Task, TaskState, TaskStatus};
 use skep_proto::time::{ClusterTime, WallTime};
 use skep_proto::wire::v1;
@@ -104,7 +104,30 @@ fn service() -> Arc<Service> {
             password: "sesame".into(),
             identity_token: String::new(),
         })),
+        history: vec![Revision {
+            number: 2,
+            spec: Arc::new(ServiceSpec::new("web", task_spec())),
+            at: WallTime::from_unix_millis(9),
+            by: "ann@desk".into(),
+            why: "a new page".into(),
+        }],
+        update: Some(update()),
     })
+}
+
+fn update() -> Update {
+    Update {
+        state: UpdateState::RollbackPaused,
+        from: 1,
+        to: 2,
+        started: WallTime::from_unix_millis(10),
+        ended: Some(WallTime::from_unix_millis(11)),
+        message: "it failed".into(),
+        config: UpdateConfig::default(),
+        total: 3,
+        replacing: [Slot::Replica(2)].into(),
+        failed: [Slot::Node(NODE)].into(),
+    }
 }
 
 fn status() -> TaskStatus {
@@ -179,6 +202,11 @@ fn every_change() -> Vec<Change> {
             address: ADDRESS,
         },
         Change::PutService(service()),
+        Change::Progressed {
+            service: SERVICE,
+            version,
+            update: Arc::new(update()),
+        },
         Change::DeleteService {
             service: SERVICE,
             version,
@@ -191,6 +219,10 @@ fn every_change() -> Vec<Change> {
         Change::SetDesired {
             task: TASK,
             desired: TaskState::Shutdown,
+        },
+        Change::Replaced {
+            task: TASK,
+            revision: 3,
         },
         Change::Observed {
             task: TASK,
@@ -238,6 +270,7 @@ fn every_object() -> Vec<Object> {
         Object::Task(
             task(),
             Times {
+                running: Some(time(2)),
                 stopping: Some(time(1)),
                 ended: Some(time(2)),
                 drained: true,

@@ -8,7 +8,7 @@ use skep_proto::ids::{ClusterId, NetworkId, NodeId, RequestId, ServiceId, TaskId
 use skep_proto::image::{Digest, Image};
 use skep_proto::network::Network;
 use skep_proto::node::{Node, NodeStatus};
-use skep_proto::service::Service;
+use skep_proto::service::{Service, Update};
 use skep_proto::task::{Task, TaskState, TaskStatus};
 use skep_proto::time::{ClusterTime, WallTime};
 
@@ -43,6 +43,15 @@ pub enum Change {
     },
     /// A service. It is removed by putting it with `removed` set.
     PutService(Arc<Service>),
+    /// An update of a service got further, or stopped.
+    Progressed {
+        /// Whose.
+        service: ServiceId,
+        /// The version this was decided on.
+        version: u64,
+        /// Where it stands now.
+        update: Arc<Update>,
+    },
     /// Nothing is left of a removed service.
     DeleteService {
         /// Which.
@@ -65,6 +74,14 @@ pub enum Change {
         task: TaskId,
         /// The new desired state.
         desired: TaskState,
+    },
+    /// A task is told to end, since an update gives its slot to another. A task that runs is given up only in
+    /// a slot that the update names as being replaced.
+    Replaced {
+        /// Which.
+        task: TaskId,
+        /// The revision that the update leads to.
+        revision: u64,
     },
     /// A worker saw a task there. Never lower than before.
     Observed {
@@ -238,6 +255,14 @@ pub enum Misfit {
     SlotTaken {
         /// The slot.
         slot: String,
+    },
+    /// No update that goes on leads there, or it does not replace the slot.
+    #[error("task {task} is not replaced by an update to revision {revision}")]
+    NotReplaced {
+        /// The task.
+        task: TaskId,
+        /// The revision named.
+        revision: u64,
     },
     /// The node cannot be given a task.
     #[error("node {node} takes no task: {reason}")]

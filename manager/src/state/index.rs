@@ -84,6 +84,7 @@ impl State {
                 self.index.ports.remove(&(protocol, port, id));
             }
             self.index.removed.remove(&id);
+            self.index.updating.remove(&id);
         }
         if let Some(service) = new {
             for (network, vip) in &service.vips {
@@ -102,6 +103,9 @@ impl State {
                     .insert(service.spec.name.clone(), id);
                 for (protocol, port, mode) in held_ports(&service) {
                     self.index.ports.insert((protocol, port, id), mode);
+                }
+                if service.updating().is_some() {
+                    self.index.updating.insert(id);
                 }
             }
             self.services.insert(id, service);
@@ -128,6 +132,7 @@ impl State {
         let index = &mut self.index;
         index.by_service.remove(&(old.service, old.slot, old.id));
         index.pending.remove(&old.id);
+        index.held.remove(&old.id);
         index.draining.remove(&old.id);
         index.releasing.remove(&old.id);
         if let Some(at) = old.start_at {
@@ -141,7 +146,10 @@ impl State {
         let Some(node) = old.node else { return };
         let reserved = index.by_node.remove(&(node, old.id)).unwrap_or_default();
         if takes_room(old) {
-            self.count(old.service, node, reserved, Direction::Down);
+            self.count(node, reserved, Direction::Down);
+        }
+        if spreads(old) {
+            self.count_spread(old.service, node, Direction::Down);
         }
     }
 
@@ -152,6 +160,9 @@ impl State {
         let ended = task.status.state.ended();
         if task.node.is_none() && task.desired <= TaskState::Running && !ended {
             index.pending.insert(task.id);
+        }
+        if task.desired == TaskState::Ready && task.start_at.is_none() && !ended {
+            index.held.insert(task.id);
         }
         if task.desired > TaskState::Running && !ended && task.node.is_some() && !times.drained {
             index.draining.insert(task.id);
@@ -172,23 +183,23 @@ impl State {
         let Some(node) = task.node else { return };
         index.by_node.insert((node, task.id), reserved);
         if takes_room(task) {
-            self.count(task.service, node, reserved, Direction::Up);
+            self.count(node, reserved, Direction::Up);
+        }
+        if spreads(task) {
+            self.count_spread(task.service, node, Direction::Up);
         }
     }
 
-    fn count(&mut self, service: ServiceId, node: NodeId, reserved: Resources, way: Direction) {
+    fn count(&mut self, node: NodeId, reserved: Resources, way: Direction) {
         let mut load = self.load_of(node);
-        let mut spread = self.spread_of(service, node);
         match way {
             Direction::Up => {
                 load.tasks = load.tasks.saturating_add(1);
                 load.reserved = load.reserved.plus(reserved);
-                spread = spread.saturating_add(1);
             }
             Direction::Down => {
                 load.tasks = load.tasks.saturating_sub(1);
                 load.reserved = load.reserved.less(reserved);
-                spread = spread.saturating_sub(1);
             }
         }
         if load.tasks == 0 {
@@ -196,6 +207,14 @@ impl State {
         } else {
             self.index.loads.insert(node, load);
         }
+    }
+
+    fn count_spread(&mut self, service: ServiceId, node: NodeId, way: Direction) {
+        let spread = self.spread_of(service, node);
+        let spread = match way {
+            Direction::Up => spread.saturating_add(1),
+            Direction::Down => spread.saturating_sub(1),
+        };
         if spread == 0 {
             self.index.spread.remove(&(service, node));
         } else {
@@ -220,6 +239,11 @@ enum Direction {
 /// Whether `task` takes room on its node: it has not ended.
 fn takes_room(task: &Task) -> bool {
     !task.status.state.ended()
+}
+
+/// Whether `task` counts where a service is spread over nodes: one that gives way to another does not.
+fn spreads(task: &Task) -> bool {
+    takes_room(task) && task.desired <= TaskState::Running
 }
 
 /// Networks that any of the service's templates names, and those where it has a virtual address.

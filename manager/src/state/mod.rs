@@ -83,12 +83,16 @@ struct Index {
     pending: OrdSet<TaskId>,
     /// Tasks that are ready to run at a time, ascending by it.
     delayed: OrdSet<(ClusterTime, TaskId)>,
+    /// Tasks that are made ready and wait for the end of the one before in their slot.
+    held: OrdSet<TaskId>,
     /// Tasks that are to stop, have not, and may not be sent the stop signal yet.
     draining: OrdSet<TaskId>,
     /// Tasks that ended and still hold addresses.
     releasing: OrdSet<TaskId>,
     /// Services that were removed and are still there.
     removed: OrdSet<ServiceId>,
+    /// Services whose update goes on.
+    updating: OrdSet<ServiceId>,
     /// Nodes that are down.
     down: OrdSet<NodeId>,
     /// Nodes that are managers.
@@ -120,6 +124,8 @@ pub struct Load {
 /// When what happened to a task, by cluster time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Times {
+    /// It was seen running.
+    pub running: Option<ClusterTime>,
     /// It was told to end.
     pub stopping: Option<ClusterTime>,
     /// It was seen ended.

@@ -116,6 +116,14 @@ impl State {
             .filter_map(|id| self.services.get(id))
     }
 
+    /// Services whose update goes on, ascending by id.
+    pub fn updating(&self) -> impl Iterator<Item = &Arc<Service>> {
+        self.index
+            .updating
+            .iter()
+            .filter_map(|id| self.services.get(id))
+    }
+
     /// The task spec of a service at a revision.
     pub fn template(&self, service: ServiceId, revision: u64) -> Option<&Arc<TaskSpec>> {
         self.services.get(&service)?.templates.get(&revision)
@@ -197,7 +205,7 @@ impl State {
         self.index.loads.get(&node).copied().unwrap_or_default()
     }
 
-    /// How many tasks of a service that have not ended a node has.
+    /// How many tasks of a service a node has that have not ended and are not to end.
     pub fn spread_of(&self, service: ServiceId, node: NodeId) -> u32 {
         self.index
             .spread
@@ -218,6 +226,11 @@ impl State {
     pub fn delayed(&self) -> impl Iterator<Item = (ClusterTime, &Arc<Task>)> {
         let found = self.index.delayed.iter();
         found.filter_map(|(at, id)| Some((*at, self.tasks.get(id)?)))
+    }
+
+    /// Tasks that are made ready and wait for the end of the one before in their slot.
+    pub fn held(&self) -> impl Iterator<Item = &Arc<Task>> {
+        self.index.held.iter().filter_map(|id| self.tasks.get(id))
     }
 
     /// Tasks that are to stop and may not be sent the stop signal yet.

@@ -79,6 +79,8 @@ fn service(id: ServiceId, name: &str, port: Option<u16>) -> Service {
         ports: Vec::new(),
         removed: None,
         auth: None,
+        history: Vec::new(),
+        update: None,
     }
 }
 

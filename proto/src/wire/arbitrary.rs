@@ -22,7 +22,7 @@ use crate::node::{
     Availability, ManagerStatus, Node, NodeDescription, NodeSpec, NodeState, NodeStatus, Role,
 };
 use crate::resources::Resources;
-use crate::service::{PortBinding, Service};
+use crate::service::{PortBinding, Revision, Service, Update, UpdateState};
 use crate::spec::{Protocol, PublishMode};
 use crate::task::{Attachment, Slot, Task, TaskState, TaskStatus};
 use crate::time::{ClusterTime, WallTime};
@@ -147,6 +147,33 @@ impl Draw {
             }),
             removed: self.option(Self::time),
             auth: None,
+            history: self.list(Self::revision),
+            update: self.option(Self::update),
+        }
+    }
+
+    fn revision(&mut self) -> Revision {
+        Revision {
+            number: self.0.random(),
+            spec: Arc::new(self.service_spec()),
+            at: self.wall(),
+            by: self.text(),
+            why: self.text(),
+        }
+    }
+
+    fn update(&mut self) -> Update {
+        Update {
+            state: self.pick(&UpdateState::ALL),
+            from: self.0.random(),
+            to: self.0.random(),
+            started: self.wall(),
+            ended: self.option(Self::wall),
+            message: self.text(),
+            config: self.update_config(),
+            total: self.0.random(),
+            replacing: self.list(Self::slot).into_iter().collect(),
+            failed: self.list(Self::slot).into_iter().collect(),
         }
     }
 

@@ -212,7 +212,7 @@ impl Draw {
         }
     }
 
-    fn update(&mut self) -> UpdateConfig {
+    pub(super) fn update_config(&mut self) -> UpdateConfig {
         UpdateConfig {
             parallelism: self.0.random(),
             delay: self.duration(),
@@ -241,8 +241,8 @@ impl Draw {
                 mode: draw.publish_mode(),
             }),
             endpoint: self.pick(&[EndpointMode::Vip, EndpointMode::Dnsrr]),
-            update: self.update(),
-            rollback: self.update(),
+            update: self.update_config(),
+            rollback: self.update_config(),
             lost_after: self.option(Self::duration),
         }
     }

@@ -3,6 +3,7 @@
 use super::{WireError, v1};
 use crate::constraint::Operator;
 use crate::node::{Availability, NodeState, Role};
+use crate::service::UpdateState;
 use crate::spec::{
     EndpointMode, FailureAction, Propagation, Protocol, PublishMode, PullPolicy, RestartCondition,
     Seccomp, UpdateOrder,
@@ -62,3 +63,13 @@ enumeration!(Seccomp, Seccomp, Docker, Unconfined);
 enumeration!(EndpointMode, EndpointMode, Vip, Dnsrr);
 enumeration!(FailureAction, FailureAction, Pause, Continue, Rollback);
 enumeration!(UpdateOrder, UpdateOrder, StopFirst, StartFirst);
+enumeration!(
+    UpdateState,
+    UpdateState,
+    Updating,
+    Paused,
+    Completed,
+    RollbackStarted,
+    RollbackPaused,
+    RollbackCompleted
+);

@@ -1,14 +1,15 @@
 //! Converts a service as the cluster keeps it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use super::field::{enumeration, id, ipv4, list, message, number};
+use super::field::{enumeration, id, ipv4, list, message, number, optional};
 use super::{WireError, WireId, v1};
 use crate::ids::NetworkId;
-use crate::service::{PortBinding, Service};
+use crate::service::{PortBinding, Revision, Service, Update};
 use crate::spec::TaskSpec;
+use crate::task::Slot;
 use crate::time::{ClusterTime, WallTime};
 
 impl From<&Service> for v1::Service {
@@ -35,6 +36,8 @@ impl From<&Service> for v1::Service {
             removed_ms: service.removed.map(ClusterTime::millis),
             // Only the log and snapshots have it: see `with_auth`.
             registry_auth: None,
+            history: service.history.iter().map(Into::into).collect(),
+            update: service.update.as_ref().map(Into::into),
         }
     }
 }
@@ -75,6 +78,71 @@ impl TryFrom<v1::Service> for Service {
             ports: list(from.ports, "ports")?,
             removed: from.removed_ms.map(ClusterTime::from_millis),
             auth: from.registry_auth.map(|auth| Arc::new(auth.into())),
+            history: list(from.history, "history")?,
+            update: optional(from.update, "update")?,
+        })
+    }
+}
+
+impl From<&Revision> for v1::Revision {
+    fn from(revision: &Revision) -> Self {
+        Self {
+            number: revision.number,
+            spec: Some(revision.spec.as_ref().into()),
+            at_ms: revision.at.unix_millis(),
+            by: revision.by.clone(),
+            why: revision.why.clone(),
+        }
+    }
+}
+
+impl TryFrom<v1::Revision> for Revision {
+    type Error = WireError;
+
+    fn try_from(from: v1::Revision) -> Result<Self, WireError> {
+        Ok(Self {
+            number: from.number,
+            spec: Arc::new(message(from.spec, "spec")?),
+            at: WallTime::from_unix_millis(from.at_ms),
+            by: from.by,
+            why: from.why,
+        })
+    }
+}
+
+impl From<&Update> for v1::Update {
+    fn from(update: &Update) -> Self {
+        let slots = |slots: &BTreeSet<Slot>| slots.iter().map(|slot| (*slot).into()).collect();
+        Self {
+            state: v1::UpdateState::from(update.state).into(),
+            from: update.from,
+            to: update.to,
+            started_ms: update.started.unix_millis(),
+            ended_ms: update.ended.map(WallTime::unix_millis),
+            message: update.message.clone(),
+            config: Some((&update.config).into()),
+            total: update.total,
+            replacing: slots(&update.replacing),
+            failed: slots(&update.failed),
+        }
+    }
+}
+
+impl TryFrom<v1::Update> for Update {
+    type Error = WireError;
+
+    fn try_from(from: v1::Update) -> Result<Self, WireError> {
+        Ok(Self {
+            state: enumeration::<v1::UpdateState, _>(from.state, "state")?,
+            from: from.from,
+            to: from.to,
+            started: WallTime::from_unix_millis(from.started_ms),
+            ended: from.ended_ms.map(WallTime::from_unix_millis),
+            message: from.message,
+            config: message(from.config, "config")?,
+            total: from.total,
+            replacing: list(from.replacing, "replacing")?.into_iter().collect(),
+            failed: list(from.failed, "failed")?.into_iter().collect(),
         })
     }
 }

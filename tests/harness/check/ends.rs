@@ -1,6 +1,7 @@
 //! Checks of a world whose faults have ended and that had time to settle.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use skep_manager::plan::Plan;
 use skep_manager::state::State;
@@ -45,11 +46,35 @@ pub fn every_service_reaches_its_replicas(state: &State) -> Check {
         let replicas = service.spec.mode.replicas().unwrap_or_default();
         for slot in 1..=replicas {
             let mut tasks = state.tasks_in(service.id, Slot::Replica(slot));
-            let reached = tasks.find(|task| task.desired <= TaskState::Running);
-            if !reached.is_some_and(|task| reached_its_place(state, task)) {
-                let name = &service.spec.name;
-                return Err(format!("{name}.{slot} has not come to run: {reached:?}"));
+            let wanted = |task: &&Arc<Task>| task.desired <= TaskState::Running;
+            if !tasks.any(|task| wanted(&task) && reached_its_place(state, task)) {
+                let (name, update) = (&service.spec.name, &service.update);
+                let there: Vec<_> = state
+                    .tasks_in(service.id, Slot::Replica(slot))
+                    .filter(wanted)
+                    .collect();
+                return Err(format!(
+                    "{name}.{slot} has not come to run: {there:?} {update:?}"
+                ));
             }
+        }
+    }
+    Ok(())
+}
+
+/// 12, of updates: after faults end, every update is at its end or paused, if capacity allows.
+///
+/// # Errors
+/// Names the service.
+pub fn every_update_comes_to_an_end(state: &State) -> Check {
+    for service in state.updating() {
+        let mut tasks = state.tasks_of(service.id);
+        let waits = |task: &Task| {
+            task.desired <= TaskState::Running && task.status.state == TaskState::Pending
+        };
+        if !tasks.any(|task| waits(task)) {
+            let (name, update) = (&service.spec.name, &service.update);
+            return Err(format!("{name} is still being updated: {update:?}"));
         }
     }
     Ok(())

@@ -5,17 +5,19 @@
 mod ends;
 mod plans;
 mod states;
+mod updates;
 
 pub use ends::{
     a_settled_plan_is_empty, acknowledged_is_kept, every_service_reaches_its_replicas,
-    only_what_is_wanted_runs, removed_services_are_gone,
+    every_update_comes_to_an_end, only_what_is_wanted_runs, removed_services_are_gone,
 };
 pub use plans::{apply_never_panics, same_input_gives_the_same_plan};
 pub use states::{
     a_removed_service_leaves_nothing, a_task_never_changes_node, indexes_follow_from_objects,
     no_placement_exceeds_a_node, nothing_is_held_twice, observed_state_never_moves_back,
-    one_task_per_slot_is_to_run, replicas_agree, unfit_nodes_get_no_new_task,
+    replicas_agree, unfit_nodes_get_no_new_task,
 };
+pub use updates::{one_task_per_slot_is_to_run, updates_keep_what_they_promise};
 
 /// `Ok`, or what broke.
 pub type Check = Result<(), String>;

@@ -9,7 +9,6 @@ use skep_proto::node::{Availability, NodeState};
 use skep_proto::resources::Resources;
 use skep_proto::service::Service;
 use skep_proto::spec::{Protocol, PublishMode};
-use skep_proto::task::TaskState;
 
 use super::Check;
 
@@ -41,29 +40,6 @@ pub fn a_task_never_changes_node(before: &State, after: &State) -> Check {
             return Err(format!(
                 "task {} went from {old:?} to {:?}",
                 task.id, task.node
-            ));
-        }
-    }
-    Ok(())
-}
-
-/// 3. At most one task per slot is desired Running on a node that is up, save start-first updates; a second
-///    can physically run only on a node that is down, and ends on its return.
-///
-/// # Errors
-/// Names both tasks.
-pub fn one_task_per_slot_is_to_run(state: &State) -> Check {
-    let mut first = BTreeMap::new();
-    for task in state.tasks() {
-        let node = task.node.and_then(|node| state.node(node));
-        let down = node.is_some_and(|node| node.status.state == NodeState::Down);
-        if task.desired > TaskState::Running || down {
-            continue;
-        }
-        if let Some(other) = first.insert((task.service, task.slot), task.id) {
-            return Err(format!(
-                "{other} and {} are both to run in {}",
-                task.id, task.slot
             ));
         }
     }

@@ -45,11 +45,15 @@ pub enum Bug {
     ToldTooEarly,
     /// A node that returns keeps what was replaced.
     ReplacedKeepsRunning,
+    /// An update stops a task in a slot that it has not given up.
+    StopsTooMany,
+    /// An update forgets slots that it has given up.
+    ForgetsSlots,
 }
 
 impl Bug {
     /// Every bug, with the number of the invariant whose check must catch it.
-    pub const ALL: [(Self, u8); 15] = [
+    pub const ALL: [(Self, u8); 17] = [
         (Self::StatusFallsBack, 1),
         (Self::TaskMoves, 2),
         (Self::TwoInASlot, 3),
@@ -65,6 +69,8 @@ impl Bug {
         (Self::ReplicaSkips, 11),
         (Self::NeverStarts, 12),
         (Self::ToldTooEarly, 13),
+        (Self::StopsTooMany, 14),
+        (Self::ForgetsSlots, 14),
     ];
 }
 
@@ -107,6 +113,13 @@ pub fn plan(bug: Option<Bug>, state: &State, mut plan: Plan) -> Plan {
                     desired: task.desired,
                 };
                 plan.changes.push(change);
+            }
+        }
+        Some(Bug::ForgetsSlots) => {
+            for change in &mut plan.changes {
+                if let Change::Progressed { update, .. } = change {
+                    Arc::make_mut(update).replacing.clear();
+                }
             }
         }
         Some(Bug::RemovalForgotten) => {
@@ -178,6 +191,15 @@ fn changed_task(bug: Bug, before: &State, after: &State) -> Option<Task> {
             let full = |task: &&Arc<Task>| task.status.error.contains("insufficient memory");
             let task = after.pending().find(full)?;
             bind(task, after.nodes().next()?.id)
+        }
+        Bug::StopsTooMany => {
+            let task = running(after, before)?;
+            let service = after.service(task.service)?;
+            let update = service.updating()?;
+            (!update.replacing.contains(&task.slot)).then_some(Task {
+                desired: TaskState::Shutdown,
+                ..task
+            })
         }
         Bug::PlacedOnUnfitNode => {
             let unfit = after.nodes().find(|node| {

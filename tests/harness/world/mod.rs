@@ -19,6 +19,7 @@ use skep_manager::plan::{Ids, Scope, plan_within};
 use skep_manager::state::{Change, Entry, Misfit, Outcome, State};
 use skep_proto::assignment::Assignment;
 use skep_proto::ids::NodeId;
+use skep_proto::service::UpdateState;
 
 use crate::builders;
 use crate::check::{self, Broken, Check};
@@ -56,6 +57,12 @@ pub struct Summary {
     pub tasks: u64,
     /// Changes that no longer fit.
     pub dropped: u64,
+    /// Turns of updates.
+    pub updates: u64,
+    /// Updates that came to their end.
+    pub completed: u64,
+    /// Updates that went back.
+    pub rollbacks: u64,
 }
 
 struct World {
@@ -312,11 +319,27 @@ impl World {
         }
         self.note(1, check::observed_state_never_moves_back(before, after));
         self.note(2, check::a_task_never_changes_node(before, after));
-        self.note(3, check::one_task_per_slot_is_to_run(after));
+        self.note(3, check::one_task_per_slot_is_to_run(before, after));
         self.note(4, check::nothing_is_held_twice(after));
         self.note(5, check::no_placement_exceeds_a_node(after));
         self.note(6, check::unfit_nodes_get_no_new_task(before, after));
         self.note(7, check::a_removed_service_leaves_nothing(after));
+        self.note(14, check::updates_keep_what_they_promise(before, after));
+        self.count_updates(before, after);
+    }
+
+    fn count_updates(&mut self, before: &State, after: &State) {
+        for service in after.services() {
+            let Some(update) = &service.update else {
+                continue;
+            };
+            let old = before.service(service.id).and_then(|it| it.update.as_ref());
+            if old.is_none_or(|old| (old.to, old.state) != (update.to, update.state)) {
+                self.summary.updates += 1;
+                self.summary.rollbacks += u64::from(update.state == UpdateState::RollbackStarted);
+                self.summary.completed += u64::from(update.state.finished());
+            }
+        }
     }
 
     fn note(&mut self, number: u8, check: Check) {
@@ -416,6 +439,7 @@ impl World {
             ),
             (11, check::indexes_follow_from_objects(state)),
             (12, check::every_service_reaches_its_replicas(state)),
+            (12, check::every_update_comes_to_an_end(state)),
             (13, check::acknowledged_is_kept(state, &self.user.told)),
         ];
         checks

@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use skep_manager::plan::new_network;
+use skep_manager::plan::{Author, new_network, paused, resumed, revised, rolled_back};
 use skep_manager::state::{Answer, Change, Entry, Misfit, State};
 use skep_proto::ids::{NetworkId, NodeId, RequestId};
 use skep_proto::node::{Availability, NodeState};
 use skep_proto::resources::Resources;
 use skep_proto::service::Service;
-use skep_proto::spec::{Mode, PublishMode, RestartCondition, ServiceSpec};
+use skep_proto::spec::{
+    FailureAction, Mode, PublishMode, RestartCondition, ServiceSpec, UpdateConfig, UpdateOrder,
+};
 use skep_proto::time::{ClusterTime, WallTime};
 
 use super::rng::Rng;
@@ -23,6 +25,14 @@ pub enum Command {
     Create(Arc<Service>),
     /// `service scale`
     Scale(String, u32),
+    /// `service update` that makes new tasks, with these settings
+    Update(String, UpdateConfig),
+    /// `service rollback`
+    Rollback(String),
+    /// `rollout pause`
+    Pause(String),
+    /// `rollout resume`
+    Resume(String),
     /// `service rm`
     Remove(String),
     /// `node update --availability`
@@ -88,6 +98,10 @@ impl User {
             Command::Remove(name) => {
                 self.told.insert(name, None);
             }
+            // Goes back to some number of replicas or other.
+            Command::Rollback(name) => {
+                self.told.remove(&name);
+            }
             _ => {}
         }
     }
@@ -115,7 +129,7 @@ fn think(state: &State, rng: &mut Rng) -> Command {
     {
         return Command::RemoveNode(*node);
     }
-    match rng.below(12) {
+    match rng.below(14) {
         0 | 1 => {
             let nodes: Vec<NodeId> = state.nodes().map(|node| node.id).collect();
             let node = rng.pick(&nodes).copied().unwrap_or(NodeId::new(1));
@@ -135,8 +149,37 @@ fn think(state: &State, rng: &mut Rng) -> Command {
         _ if state.service_named(&name).is_none() => {
             Command::Create(Arc::new(invent(name, state, rng)))
         }
-        4 | 5 => Command::Remove(name),
+        4 => Command::Remove(name),
+        5..=7 => Command::Update(name, settings(rng)),
+        8 => match rng.below(3) {
+            0 => Command::Rollback(name),
+            1 => Command::Pause(name),
+            _ => Command::Resume(name),
+        },
         _ => Command::Scale(name, u32::try_from(rng.below(7)).unwrap()),
+    }
+}
+
+fn settings(rng: &mut Rng) -> UpdateConfig {
+    let actions = [
+        FailureAction::Pause,
+        FailureAction::Continue,
+        FailureAction::Rollback,
+    ];
+    UpdateConfig {
+        parallelism: u32::try_from(rng.below(4)).unwrap(),
+        delay: Duration::from_millis(rng.below(2) * rng.below(2000)),
+        failure_action: actions[rng.index(3)],
+        monitor: Duration::from_millis(rng.below(3000)),
+        max_failure_millionths: u32::try_from(rng.below(3) * 250_000).unwrap(),
+        order: if rng.in_thousand(500) {
+            UpdateOrder::StartFirst
+        } else {
+            UpdateOrder::StopFirst
+        },
+        progress_deadline: rng
+            .in_thousand(200)
+            .then(|| Duration::from_millis(2000 + rng.below(5000))),
     }
 }
 
@@ -196,6 +239,23 @@ pub fn entry(asked: &Asked, state: &State, (time, wall): (ClusterTime, WallTime)
             (Change::PutService(service.clone()), answer)
         }
         Command::Scale(name, replicas) => scale(state, name, *replicas)?,
+        Command::Update(name, settings) => {
+            let old = state.service_named(name)?;
+            let mut spec = ServiceSpec::clone(&old.spec);
+            spec.task.force += 1;
+            spec.update = settings.clone();
+            spec.rollback = settings.clone();
+            if spec.rollback.failure_action == FailureAction::Rollback {
+                spec.rollback.failure_action = FailureAction::Pause;
+            }
+            put(revised(state, old, spec, Author::default()))
+        }
+        Command::Rollback(name) => {
+            let old = state.service_named(name)?;
+            put(rolled_back(state, old, None, Author::default()).ok()?)
+        }
+        Command::Pause(name) => put(paused(state.service_named(name)?, "paused".into())?),
+        Command::Resume(name) => put(resumed(state.service_named(name)?, "resumed".into())?),
         Command::Remove(name) => {
             let mut service = state.service_named(name)?.as_ref().clone();
             service.removed = Some(time);
@@ -236,11 +296,13 @@ pub fn entry(asked: &Asked, state: &State, (time, wall): (ClusterTime, WallTime)
 }
 
 fn scale(state: &State, name: &str, replicas: u32) -> Option<(Change, Answer)> {
-    let mut service = state.service_named(name)?.as_ref().clone();
-    let mut spec = ServiceSpec::clone(&service.spec);
+    let old = state.service_named(name)?;
+    let mut spec = ServiceSpec::clone(&old.spec);
     spec.mode = Mode::Replicated { replicas };
-    service.spec = Arc::new(spec);
-    service.revision += 1;
+    Some(put(revised(state, old, spec, Author::default())))
+}
+
+fn put(service: Service) -> (Change, Answer) {
     let answer = Answer::Service(service.id);
-    Some((Change::PutService(Arc::new(service)), answer))
+    (Change::PutService(Arc::new(service)), answer)
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use super::{ContainerArgs, HealthArgs, WaitArgs};
+use super::{ContainerArgs, HealthArgs, RolloutArgs, WaitArgs};
 use crate::args::image::OriginArgs;
 use crate::args::read;
 
@@ -100,6 +100,12 @@ pub struct CreateArgs {
     /// Whether they are well.
     #[command(flatten)]
     pub health: HealthArgs,
+    /// How its tasks are replaced later.
+    #[command(flatten)]
+    pub rollout: RolloutArgs,
+    /// Why, for the history.
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
     /// How to wait.
     #[command(flatten)]
     pub wait: WaitArgs,

@@ -2,14 +2,23 @@
 
 mod container;
 mod create;
+mod rollout;
+mod update;
 
-use clap::{Args, Subcommand};
+use std::time::Duration;
+
+use clap::{Args, Subcommand, ValueEnum};
 
 use super::read;
 use super::{InspectArgs, ListArgs, RemoveArgs};
 
 pub use container::{ContainerArgs, HealthArgs};
 pub use create::{ConditionArg, CreateArgs};
+pub use rollout::{
+    EXIT_CODES, RollbackArgs, RolloutArgs, RolloutCommand, RolloutHistoryArgs, RolloutResumeArgs,
+    RolloutTurnArgs, RolloutWaitArgs,
+};
+pub use update::UpdateArgs;
 
 /// What the cluster runs.
 #[derive(Subcommand, Debug)]
@@ -22,6 +31,10 @@ pub enum ServiceCommand {
     Ps(PsArgs),
     /// Show services in full.
     Inspect(InspectArgs),
+    /// Change a service, replace its tasks bit by bit, and wait for the end of it.
+    Update(Box<UpdateArgs>),
+    /// Take a service back to the revision before, and wait for the end of it.
+    Rollback(RollbackArgs),
     /// Change how many replicas services have, and wait until they run.
     Scale(ScaleArgs),
     /// Remove services with all their tasks.
@@ -38,7 +51,7 @@ pub enum TaskCommand {
 }
 
 /// How to wait for a service.
-#[derive(Args, Debug, Clone, Copy)]
+#[derive(Args, Debug, Clone, Copy, Default)]
 pub struct WaitArgs {
     /// Do not wait until the service runs.
     #[arg(long, short)]
@@ -46,6 +59,23 @@ pub struct WaitArgs {
     /// Show no progress.
     #[arg(long, short)]
     pub quiet: bool,
+    /// Give up waiting after this time, with exit code 12; what was begun goes on [default: wait on].
+    #[arg(long, value_name = "DURATION", value_parser = read::duration)]
+    pub timeout: Option<Duration>,
+    /// How to show progress [default: tty on a terminal, else lines].
+    #[arg(long, value_enum, value_name = "FORM")]
+    pub output: Option<OutputArg>,
+}
+
+/// How to show progress.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OutputArg {
+    /// Bars that are redrawn.
+    Tty,
+    /// A line for each event, for logs.
+    Lines,
+    /// An object for each event on the standard output, one to a line.
+    Json,
 }
 
 /// Whose tasks to list.

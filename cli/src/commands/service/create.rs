@@ -6,10 +6,11 @@ use skep_proto::ids::ServiceId;
 use skep_proto::resources::{Limits, Resources};
 use skep_proto::spec::{
     ContainerSpec, Mode, NetworkUse, RestartCondition, RestartPolicy, ServiceSpec, TaskSpec,
+    UpdateConfig,
 };
 use skep_proto::wire::{self, v1};
 
-use super::{container, finish, network_id};
+use super::{container, finish, me, network_id};
 use crate::args::service::{ConditionArg, CreateArgs};
 use crate::commands::client::{Client, persist, request};
 use crate::commands::labels;
@@ -17,7 +18,7 @@ use crate::{login, output};
 
 /// Makes the service that was typed, and waits until it runs unless told not to.
 pub(super) async fn run(client: &Client, args: CreateArgs) -> anyhow::Result<ExitCode> {
-    let (wait, origin) = (args.wait, args.origin.clone());
+    let (wait, why, origin) = (args.wait, args.reason.clone(), args.origin.clone());
     let registry_auth = login::for_image(&args.image, &origin)?;
     let spec = v1::ServiceSpec::from(&spec(client, args).await?);
     let message = v1::CreateServiceRequest {
@@ -25,6 +26,8 @@ pub(super) async fn run(client: &Client, args: CreateArgs) -> anyhow::Result<Exi
         spec: Some(spec),
         registry_auth,
         no_resolve_image: origin.no_resolve_image,
+        by: me(),
+        why: why.unwrap_or_default(),
     };
     let answer = persist(|| {
         let (mut control, message) = (client.control.clone(), message.clone());
@@ -53,6 +56,8 @@ async fn spec(client: &Client, args: CreateArgs) -> anyhow::Result<ServiceSpec> 
     let mode = Mode::Replicated {
         replicas: args.replicas,
     };
+    let (mut update, mut rollback) = (UpdateConfig::default(), UpdateConfig::default());
+    args.rollout.fill(&mut update, &mut rollback);
     let task = TaskSpec {
         limits: Limits {
             nano_cpus: args.limit_cpu,
@@ -81,6 +86,8 @@ async fn spec(client: &Client, args: CreateArgs) -> anyhow::Result<ServiceSpec> 
         labels,
         mode,
         ports,
+        update,
+        rollback,
         ..ServiceSpec::new(name, task)
     })
 }

@@ -1,7 +1,10 @@
 //! `skep service`.
 
 mod container;
+mod change;
 mod create;
+mod differ;
+mod update;
 
 use std::process::ExitCode;
 
@@ -18,6 +21,9 @@ use crate::args::service::{PsArgs, ScaleArgs, ServiceCommand, WaitArgs};
 use crate::args::{InspectArgs, ListArgs, RemoveArgs};
 use crate::output::{self, Column};
 
+pub use differ::differences;
+pub use update::{me, read, rollback};
+
 /// Does what `skep service …` says.
 ///
 /// # Errors
@@ -28,6 +34,8 @@ pub async fn run(client: &Client, command: ServiceCommand) -> anyhow::Result<Exi
         ServiceCommand::Ls(args) => ls(client, args).await,
         ServiceCommand::Ps(args) => ps(client, args).await,
         ServiceCommand::Inspect(args) => inspect(client, args).await,
+        ServiceCommand::Update(args) => update::run(client, *args).await,
+        ServiceCommand::Rollback(args) => rollback(client, args).await,
         ServiceCommand::Scale(args) => scale(client, args).await,
         ServiceCommand::Rm(args) => rm(client, args).await,
     }
@@ -38,7 +46,7 @@ async fn finish(client: &Client, service: &str, wait: WaitArgs) -> anyhow::Resul
     if wait.detach {
         return Ok(ExitCode::SUCCESS);
     }
-    watch::until_converged(client, service, wait.quiet).await
+    watch::until_converged(client, service, wait).await
 }
 
 async fn network_id(client: &Client, name: &str) -> anyhow::Result<NetworkId> {
@@ -140,8 +148,10 @@ async fn scale(client: &Client, args: ScaleArgs) -> anyhow::Result<ExitCode> {
         let message = v1::UpdateServiceRequest {
             request: request(),
             reference: service.id.to_string(),
-            version: Some(service.version),
+            version: None,
             spec: Some(v1::ServiceSpec::from(&spec)),
+            revision: Some(service.revision),
+            by: me(),
             ..Default::default()
         };
         persist(|| {

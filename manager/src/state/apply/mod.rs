@@ -72,10 +72,16 @@ impl State {
             Change::Turned { node, status } => self.turn_node(*node, status),
             Change::GaveIngress { node, address } => self.give_ingress(*node, *address),
             Change::PutService(service) => self.put_service(service),
+            Change::Progressed {
+                service,
+                version,
+                update,
+            } => self.progress(*service, *version, update),
             Change::DeleteService { service, version } => self.delete_service(*service, *version),
             Change::PutTask(task) => self.put_task(task),
             Change::DeleteTask { task, version } => self.delete_task(*task, *version),
             Change::SetDesired { task, desired } => self.set_desired(*task, *desired),
+            Change::Replaced { task, revision } => self.replaced(*task, *revision),
             Change::Observed { task, status } => self.observe(*task, status),
             Change::Drained { task } => self.drained(*task),
             Change::Released { task } => self.release(*task),
@@ -156,10 +162,13 @@ impl State {
             | Change::Turned { node, .. }
             | Change::GaveIngress { node, .. } => Some(Mark::Node(*node)),
             Change::PutService(service) => Some(Mark::Service(service.id)),
-            Change::DeleteService { service, .. } => Some(Mark::Service(*service)),
+            Change::DeleteService { service, .. } | Change::Progressed { service, .. } => {
+                Some(Mark::Service(*service))
+            }
             Change::PutTask(task) => Some(Mark::Slot(task.service, task.slot)),
             Change::DeleteTask { task, .. }
             | Change::SetDesired { task, .. }
+            | Change::Replaced { task, .. }
             | Change::Observed { task, .. }
             | Change::Drained { task }
             | Change::Released { task } => of_task(task),

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use skep_proto::ids::{NetworkId, ServiceId};
-use skep_proto::service::Service;
+use skep_proto::service::{Service, Update};
 use skep_proto::spec::PublishMode;
 use skep_proto::task::Slot;
 
@@ -127,6 +127,25 @@ impl State {
                 });
             }
         }
+        Ok(())
+    }
+
+    pub(super) fn progress(
+        &mut self,
+        id: ServiceId,
+        version: u64,
+        update: &Arc<Update>,
+    ) -> Result<(), Misfit> {
+        let service = self.services.get(&id).cloned();
+        let service = service.ok_or_else(|| Misfit::Missing {
+            object: format!("service {id}"),
+        })?;
+        check_version(|| name(&service), version, Some(service.version))?;
+        let mut new = Service::clone(&service);
+        new.version = self.meta.index;
+        new.update = Some(Update::clone(update));
+        self.index_service(id, Some(Arc::new(new)));
+        self.mark(Mark::Service(id));
         Ok(())
     }
 

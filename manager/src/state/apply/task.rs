@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use skep_proto::ids::{NodeId, TaskId};
 use skep_proto::node::{Availability, NodeState};
-use skep_proto::spec::TaskSpec;
+use skep_proto::spec::{TaskSpec, UpdateOrder};
 use skep_proto::task::{Task, TaskState, TaskStatus};
 
 use super::check_version;
@@ -44,16 +44,31 @@ impl State {
         Ok(())
     }
 
-    /// A slot has one task that is to run.
+    /// A slot has one task that is to run; an update that starts first puts one of the new spec beside it.
     fn check_slot(&self, task: &Task) -> Result<(), Misfit> {
         let wanted = |task: &Task| task.desired <= TaskState::Running;
-        let mut others = self.tasks_in(task.service, task.slot);
-        if wanted(task) && others.any(|other| wanted(other)) {
+        let others = self.tasks_in(task.service, task.slot);
+        let others: Vec<_> = others.filter(|other| wanted(other)).collect();
+        let beside = match others.as_slice() {
+            [] => return Ok(()),
+            [only] => only.template != task.template && self.starts_first(task),
+            _ => false,
+        };
+        if wanted(task) && !beside {
             return Err(Misfit::SlotTaken {
                 slot: task.slot.to_string(),
             });
         }
         Ok(())
+    }
+
+    fn starts_first(&self, new: &Task) -> bool {
+        let service = self.services.get(&new.service);
+        service.is_some_and(|service| {
+            let update = service.unfinished();
+            new.template == service.template
+                && update.is_some_and(|update| update.config.order == UpdateOrder::StartFirst)
+        })
     }
 
     /// A task is given only to a node that is up, active and has room.
@@ -88,6 +103,20 @@ impl State {
         task.desired = desired;
         self.replace_task(Some(&old), task);
         Ok(())
+    }
+
+    pub(super) fn replaced(&mut self, id: TaskId, revision: u64) -> Result<(), Misfit> {
+        let old = self.found(id)?;
+        let service = self.services.get(&old.service);
+        let update = service.and_then(|service| service.updating());
+        let fits = update.is_some_and(|update| {
+            let given_up = update.replacing.contains(&old.slot);
+            update.to == revision && (given_up || old.status.state != TaskState::Running)
+        });
+        if !fits {
+            return Err(Misfit::NotReplaced { task: id, revision });
+        }
+        self.set_desired(id, TaskState::Shutdown.max(old.desired))
     }
 
     pub(super) fn observe(&mut self, id: TaskId, status: &TaskStatus) -> Result<(), Misfit> {
@@ -174,6 +203,9 @@ impl State {
             times.stopping = Some(now);
             let node = task.node.and_then(|id| self.nodes.get(&id));
             times.lost = node.is_some_and(|node| node.status.state == NodeState::Down);
+        }
+        if task.status.state == TaskState::Running && times.running.is_none() {
+            times.running = Some(now);
         }
         if task.status.state.ended() && times.ended.is_none() {
             times.ended = Some(now);

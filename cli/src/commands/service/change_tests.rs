@@ -1,0 +1,92 @@
+use clap::Parser;
+use skep_proto::spec::{FailureAction, UpdateOrder};
+
+use super::*;
+use crate::args::service::ServiceCommand;
+use crate::args::{Cli, Command};
+
+fn typed(words: &[&str]) -> UpdateArgs {
+    let words = [&["skep", "service", "update", "web"], words].concat();
+    match Cli::try_parse_from(words).unwrap().command {
+        Command::Service(ServiceCommand::Update(args)) => *args,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn spec() -> ServiceSpec {
+    let mut task = TaskSpec::new(ContainerSpec::new("skep/hello"));
+    task.container.env = vec!["A=1".into(), "B=2".into()];
+    task.constraints = vec!["node.role==worker".parse().unwrap()];
+    let mut spec = ServiceSpec::new("web", task);
+    spec.labels = [("x".to_owned(), "y".to_owned())].into();
+    spec.ports = vec![crate::args::read::port("8080:80").unwrap()];
+    spec
+}
+
+fn after(words: &[&str]) -> ServiceSpec {
+    changed(&spec(), &typed(words), Networks::default()).unwrap()
+}
+
+#[test]
+fn what_is_not_typed_stays() {
+    assert_eq!(after(&[]), spec());
+}
+
+#[test]
+fn lists_are_added_to_and_taken_from() {
+    let new = after(&["--env-add", "B=3", "--env-add", "C=4", "--env-rm", "A"]);
+    assert_eq!(new.task.container.env, ["B=3", "C=4"]);
+    let new = after(&["--label-rm", "x", "--label-add", "a=b"]);
+    assert_eq!(new.labels, [("a".to_owned(), "b".to_owned())].into());
+    let new = after(&["--publish-rm", "80", "--publish-add", "9090:90"]);
+    assert_eq!(new.ports, [crate::args::read::port("9090:90").unwrap()]);
+    let new = after(&["--publish-add", "8080:81"]);
+    assert_eq!(new.ports, [crate::args::read::port("8080:81").unwrap()]);
+    let new = after(&[
+        "--constraint-rm",
+        "node.role==worker",
+        "--constraint-add",
+        "node.hostname!=a",
+    ]);
+    let shown: Vec<String> = new
+        .task
+        .constraints
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(shown, ["node.hostname!=a"]);
+}
+
+#[test]
+fn force_changes_a_number_and_an_image_is_looked_up_anew() {
+    assert_eq!(after(&["--force"]).task.force, 1);
+    let new = after(&["--image", "skep/hello:2"]);
+    assert_eq!(new.task.container.image.name, "skep/hello:2");
+    assert_eq!(new.task.container.image.digest, None);
+}
+
+#[test]
+fn settings_of_the_update_are_set_one_by_one() {
+    let new = after(&[
+        "--update-order",
+        "start-first",
+        "--update-failure-action",
+        "rollback",
+        "--update-max-failure-ratio",
+        "0.25",
+        "--rollback-parallelism",
+        "0",
+    ]);
+    assert_eq!(new.update.order, UpdateOrder::StartFirst);
+    assert_eq!(new.update.failure_action, FailureAction::Rollback);
+    assert_eq!(new.update.max_failure_millionths, 250_000);
+    assert_eq!((new.update.parallelism, new.rollback.parallelism), (1, 0));
+}
+
+#[test]
+fn a_limit_of_zero_is_no_limit() {
+    let mut with = spec();
+    with.task.limits.memory = Some(1 << 26);
+    let new = changed(&with, &typed(&["--limit-memory", "0"]), Networks::default());
+    assert_eq!(new.unwrap().task.limits.memory, None);
+}
