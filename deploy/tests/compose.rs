@@ -14,6 +14,8 @@ mod examples;
 mod interpolation;
 #[path = "compose/merging.rs"]
 mod merging;
+#[path = "compose/plans.rs"]
+mod plans;
 #[path = "compose/refused.rs"]
 mod refused;
 #[path = "compose/services.rs"]

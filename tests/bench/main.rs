@@ -14,6 +14,7 @@ mod floor;
 mod loss;
 mod proposals;
 mod report;
+mod stack;
 mod start;
 
 use std::process::ExitCode;
@@ -24,7 +25,15 @@ use anyhow::Context;
 use report::Line;
 
 /// What can be asked for; without a word, all of it.
-const FIGURES: [&str; 6] = ["start", "rate", "memory", "leader", "worker", "proposals"];
+const FIGURES: [&str; 7] = [
+    "start",
+    "rate",
+    "memory",
+    "leader",
+    "worker",
+    "proposals",
+    "stack",
+];
 /// How long a daemon is left alone before its memory is read.
 const IDLE: Duration = Duration::from_secs(10);
 
@@ -60,7 +69,7 @@ fn run(words: &[String]) -> anyhow::Result<()> {
         if asked("proposals") {
             lines.extend(proposals::measure().await.context("proposals")?);
         }
-        if asked("start") || asked("rate") || asked("memory") {
+        if asked("start") || asked("rate") || asked("memory") || asked("stack") {
             lines.extend(one_node(&asked).await?);
         }
         if asked("leader") {
@@ -90,6 +99,9 @@ async fn one_node(asked: &impl Fn(&str) -> bool) -> anyhow::Result<Vec<Line>> {
     }
     if asked("rate") {
         lines.extend(start::many(&cluster).await.context("many replicas")?);
+    }
+    if asked("stack") {
+        lines.extend(stack::measure(&cluster).await.context("stack")?);
     }
     Ok(lines)
 }

@@ -14,6 +14,7 @@ mod membership;
 mod one_node;
 mod overlay;
 mod published;
+mod stacks;
 mod three_managers;
 mod volumes;
 

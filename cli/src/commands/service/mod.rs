@@ -65,7 +65,7 @@ async fn network_id(client: &Client, name: &str) -> anyhow::Result<NetworkId> {
     Ok(Network::try_from(network)?.id)
 }
 
-const COLUMNS: &[Column<ServiceRow>] = &[
+pub(super) const COLUMNS: &[Column<ServiceRow>] = &[
     ("ID", |row, width| width.id(&row.id)),
     ("NAME", |row, _| row.name.clone()),
     ("MODE", |row, _| row.mode.clone()),
