@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-const FILES: [&str; 12] = [
+const FILES: [&str; 13] = [
+    "events.proto",
     "spec.proto",
     "objects.proto",
     "view.proto",

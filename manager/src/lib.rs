@@ -6,6 +6,7 @@
 //! runs. The manager never runs a container and never imports the worker: they meet on the wire.
 
 mod admit;
+pub mod by;
 pub mod ca;
 pub mod control;
 pub mod dispatch;

@@ -10,6 +10,7 @@ use skep_proto::ids::RequestId;
 use skep_proto::time::{ClusterTime, WallTime};
 use tokio::sync::watch;
 
+use crate::by;
 use crate::raft::{Consensus, ProposeError, Published, ReadError};
 use crate::state::{Answer, Change, Entry, Outcome, State};
 
@@ -86,6 +87,7 @@ impl Ring {
             request: Some(request),
             answer,
             atomic: true,
+            by: by::asked(),
             changes,
             ..Entry::default()
         })

@@ -11,6 +11,7 @@ pub mod channel;
 pub mod cluster;
 pub mod constraint;
 pub mod difference;
+pub mod event;
 pub mod ids;
 pub mod image;
 pub mod network;

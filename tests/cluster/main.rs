@@ -8,6 +8,7 @@
 
 mod archive;
 mod bad_input;
+mod events;
 mod health;
 mod images;
 mod membership;

@@ -7,6 +7,8 @@
 
 mod updates;
 
+mod events;
+
 use skep_harness::in_process::{Alone, User, request, until};
 use skep_proto::spec::{ContainerSpec, Mode, ServiceSpec, TaskSpec};
 use skep_proto::wire::v1;

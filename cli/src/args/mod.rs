@@ -1,11 +1,13 @@
 //! What can be typed: the command line's grammar, with Docker's names. Reads only, decides nothing.
 
+pub mod events;
 pub mod image;
 pub mod network;
 pub mod read;
 pub mod service;
 pub mod stack;
 pub mod swarm;
+pub mod system;
 pub mod volume;
 
 use std::path::PathBuf;
@@ -70,6 +72,11 @@ pub enum Command {
     Login(image::LoginArgs),
     /// Log out of a registry.
     Logout(image::LogoutArgs),
+    /// Show what happens in the cluster, as it happens.
+    Events(events::EventsArgs),
+    /// This node and what it holds.
+    #[command(subcommand)]
+    System(system::SystemCommand),
     /// A whole cluster on this machine, to learn, test and drill.
     Lab(crate::lab::LabArgs),
     /// Show a whole cluster at work on this machine, in under a minute.

@@ -2,6 +2,7 @@
 
 pub mod client;
 pub mod docker;
+pub mod events;
 pub mod image;
 pub mod network;
 pub mod node;
@@ -10,6 +11,7 @@ pub mod rows;
 pub mod service;
 pub mod stack;
 pub mod swarm;
+pub mod system;
 pub mod task;
 pub mod volume;
 pub mod verdict;
@@ -49,6 +51,8 @@ pub async fn run(command: Command, host: Option<&str>) -> anyhow::Result<ExitCod
         Command::Volume(command) => volume::run(&client, command).await,
         Command::Image(command) => image::run(&client, command).await,
         Command::Login(args) => login::log_in(&client, args).await,
+        Command::Events(args) => events::run(&client, args).await,
+        Command::System(command) => system::run(&client, command).await,
         // These need no daemon, or have been done.
         Command::Stack(_) | Command::Daemon(_) | Command::Demo(_) | Command::Lab(_) => {
             Ok(ExitCode::SUCCESS)

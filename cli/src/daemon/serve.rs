@@ -26,6 +26,7 @@ use tonic::server::NamedService;
 use tonic::service::Routes;
 use tonic::transport::Server;
 
+use super::caller;
 use super::config::Config;
 use super::images::ImagesDoor;
 use super::local::LocalDoor;
@@ -46,7 +47,11 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     let routes = Routes::new(LocalServer::new(LocalDoor::new(node.clone())))
         .add_service(ImagesServer::new(ImagesDoor::new(node.clone())))
         .add_service(VolumesServer::new(VolumesDoor::new(node.clone())))
-        .add_service(UserDoor { node: node.clone() });
+        .add_service(UserDoor {
+            node: node.clone(),
+            host: nix::unistd::gethostname()
+                .map_or_else(|_| "localhost".into(), |name| name.to_string_lossy().into()),
+        });
     let users = Server::builder()
         .add_routes(routes)
         .serve_with_incoming_shutdown(
@@ -139,6 +144,8 @@ pub fn serve_nodes(
 #[derive(Clone)]
 struct UserDoor {
     node: Arc<Node>,
+    /// This machine's name.
+    host: Arc<str>,
 }
 
 impl NamedService for UserDoor {
@@ -154,7 +161,8 @@ impl Service<Request<Body>> for UserDoor {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        caller::name(&mut request, &self.host);
         let node = self.node.clone();
         Box::pin(async move {
             match node.user_door().await {

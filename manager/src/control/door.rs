@@ -15,7 +15,7 @@ use tonic::{Request, Response, Status};
 
 use super::images::{ImageWish, ResolvedBy};
 use super::rollout::{Asked, Run, Turn};
-use super::{Control, refuse, resolve, show, watch};
+use super::{Control, events, refuse, resolve, show, watch};
 use crate::plan::Author;
 use crate::ring::wall_time;
 
@@ -60,6 +60,12 @@ fn run(only_try: bool) -> Run {
 #[tonic::async_trait]
 impl v1::control_server::Control for Control {
     type WatchServiceStream = watch::Pictures;
+    type EventsStream = events::Told;
+
+    async fn events(&self, request: Request<v1::EventsRequest>) -> Answered<events::Told> {
+        let told = self.tell(request.into_inner()).await?;
+        Ok(Response::new(told))
+    }
 
     async fn create_service(
         &self,

@@ -17,11 +17,14 @@ use tonic::codegen::Service;
 use tonic::codegen::http::{HeaderValue, Request, Response};
 use tonic::server::NamedService;
 
+use crate::by;
 use crate::leader::Standing;
 use crate::peers::Peers;
 
 /// A call waits so long for an election to end.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// What any manager answers itself.
+const EVERYWHERE: [&str; 1] = ["/skep.v1.Control/Events"];
 /// Marks a call that another manager passed on.
 pub const FORWARDED: &str = "skep-forwarded";
 /// Where the call first came from.
@@ -73,9 +76,15 @@ where
         let clone = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, clone);
         let (mut standing, peers) = (self.standing.clone(), self.peers.clone());
+        if EVERYWHERE.contains(&request.uri().path()) {
+            return Box::pin(inner.call(request));
+        }
         Box::pin(async move {
             match settled(&mut standing).await {
-                Standing::Leading { .. } => inner.call(request).await,
+                Standing::Leading { .. } => {
+                    let headers = request.headers().clone();
+                    by::remembered(&headers, inner.call(request)).await
+                }
                 Standing::Following { .. } | Standing::Unknown
                     if request.headers().contains_key(FORWARDED) =>
                 {

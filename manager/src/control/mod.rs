@@ -5,6 +5,8 @@
 //! answer. What would change nothing is answered at once, without an entry.
 
 mod door;
+mod event_filter;
+mod events;
 pub mod forward;
 mod images;
 mod networks;

@@ -54,7 +54,7 @@ impl<'a> Draft<'a> {
     ) -> Self {
         Self {
             base,
-            state: base.clone(),
+            state: base.draft(),
             seen,
             now: now.max(base.time()),
             wall,

@@ -17,6 +17,7 @@ pub(super) fn write(entry: &Entry) -> v1::Entry {
         answer: Some(write_answer(&entry.answer)),
         looked: entry.looked,
         atomic: entry.atomic,
+        by: entry.by.clone(),
         changes: entry
             .changes
             .iter()
@@ -41,6 +42,7 @@ pub(super) fn read(from: v1::Entry) -> Result<Entry, WireError> {
         answer: read_answer(from.answer)?,
         looked: from.looked,
         atomic: from.atomic,
+        by: from.by,
         changes: changes.collect::<Result<_, _>>()?,
     })
 }

@@ -57,6 +57,7 @@ fn write_kind(object: &Object) -> Wire {
             node: node.to_bytes(),
             times_ms: write_times(times),
         }),
+        Object::Event(event) => Wire::Event(event.as_ref().into()),
         Object::Mark(mark, index) => Wire::Mark(v1::Mark {
             index: *index,
             place: Some(write_place(mark)),
@@ -115,6 +116,7 @@ pub(super) fn read(from: v1::Object) -> Result<Object, WireError> {
             id(&it.node, "failures.node")?,
             Arc::new(read_times(&it.times_ms)),
         ),
+        Wire::Event(it) => Object::Event(Arc::new(message(Some(it), "event")?)),
         Wire::Mark(it) => Object::Mark(read_place(it.place)?, it.index),
     })
 }
@@ -127,6 +129,7 @@ fn write_meta(meta: &Meta) -> v1::Meta {
         last_vni: meta.last_vni,
         last_subnet: meta.last_subnet.map(Into::into),
         last_number: u32::from(meta.last_number),
+        events_gone: meta.events_gone,
     }
 }
 
@@ -138,6 +141,7 @@ fn read_meta(from: v1::Meta) -> Result<Meta, WireError> {
         last_vni: from.last_vni,
         last_subnet: optional(from.last_subnet, "meta.last_subnet")?,
         last_number: number(from.last_number, "meta.last_number")?,
+        events_gone: from.events_gone,
     })
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use ipnet::Ipv4Net;
 use prost::Message;
 use skep_proto::cluster::{Authority, Cluster, ClusterSpec, JoinSecrets};
+use skep_proto::event::{Action, Event, EventKind};
 use skep_proto::ids::{ClusterId, NetworkId, NodeId, RequestId, ServiceId, TaskId};
 use skep_proto::image::{Digest, Image};
 use skep_proto::network::{Network, NetworkSpec};
@@ -184,6 +185,21 @@ fn image() -> Arc<Image> {
     })
 }
 
+fn event() -> Arc<Event> {
+    Arc::new(Event {
+        revision: 7,
+        position: 1,
+        time: time(2),
+        at: WallTime::from_unix_millis(3),
+        by: "anna@host".into(),
+        kind: EventKind::Task,
+        action: Action::Failed,
+        id: TASK.to_string(),
+        attributes: [("exitCode".into(), "1".into())].into(),
+        labels: [("tier".into(), "front".into())].into(),
+    })
+}
+
 fn every_change() -> Vec<Change> {
     let version = 8;
     vec![
@@ -261,6 +277,7 @@ fn every_object() -> Vec<Object> {
             last_vni: 4,
             last_subnet: Some(Ipv4Net::new_assert(ADDRESS, 24)),
             last_number: 5,
+            events_gone: 6,
         }),
         Object::Cluster(cluster()),
         Object::Node(node()),
@@ -288,6 +305,7 @@ fn every_object() -> Vec<Object> {
         Object::Mark(Mark::Service(SERVICE), 3),
         Object::Mark(Mark::Slot(SERVICE, Slot::Replica(1)), 4),
         Object::Mark(Mark::Network(NETWORK), 5),
+        Object::Event(event()),
     ]
 }
 
@@ -309,6 +327,7 @@ fn every_change_and_answer_reads_back() {
             answer,
             looked: Some(0),
             atomic: true,
+            by: "anna@host".into(),
             changes: every_change(),
         };
         assert_eq!(decode_entry(&encode_entry(&entry)), Ok(entry));

@@ -133,6 +133,8 @@ pub struct Entry {
     pub looked: Option<u64>,
     /// All or nothing: set for commands of users. Otherwise only what does not fit is dropped.
     pub atomic: bool,
+    /// Who asked, as `user@host`; empty where nobody did.
+    pub by: String,
     /// In their order.
     pub changes: Vec<Change>,
 }

@@ -8,6 +8,7 @@
 
 mod apply;
 mod change;
+mod events;
 mod index;
 mod object;
 mod read;
@@ -30,6 +31,7 @@ use skep_proto::task::{Slot, Task};
 use skep_proto::time::ClusterTime;
 
 pub use change::{Answer, Change, Dropped, Entry, Misfit, Outcome};
+pub use events::{EVENTS_AGE, EVENTS_KEPT, EventPlace};
 pub use object::{Meta, Object};
 pub use read::endpoint_state;
 
@@ -61,6 +63,7 @@ pub struct State {
     revisions: OrdMap<NetworkId, u64>,
     /// What changed and no plan has looked at yet, with the log index of its last change.
     marks: OrdMap<Mark, u64>,
+    journal: events::Journal,
     index: Index,
 }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use ipnet::Ipv4Net;
 use skep_proto::cluster::Cluster;
+use skep_proto::event::Event;
 use skep_proto::ids::{NetworkId, NodeId, RequestId, ServiceId};
 use skep_proto::image::Image;
 use skep_proto::network::Network;
@@ -32,6 +33,8 @@ pub struct Meta {
     pub last_subnet: Option<Ipv4Net>,
     /// The node number given last.
     pub last_number: u16,
+    /// Revision of the last event that is not kept any more; 0 before the first.
+    pub events_gone: u64,
 }
 
 /// A piece of a state.
@@ -63,6 +66,8 @@ pub enum Object {
     Failures(ServiceId, NodeId, Arc<Vec<ClusterTime>>),
     /// What no plan has looked at yet.
     Mark(Mark, u64),
+    /// Something that happened.
+    Event(Arc<Event>),
 }
 
 impl State {
@@ -110,6 +115,7 @@ impl State {
                     .iter()
                     .map(|(mark, index)| Object::Mark(*mark, *index)),
             )
+            .chain(self.events().cloned().map(Object::Event))
     }
 
     /// The state with these pieces. Objects keep their versions; indexes are built.
@@ -149,6 +155,7 @@ impl State {
             Object::Mark(mark, index) => {
                 self.marks.insert(mark, index);
             }
+            Object::Event(event) => self.load_event(event),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::{WireError, v1};
 use crate::constraint::Operator;
+use crate::event::{Action, EventKind};
 use crate::node::{Availability, NodeState, Role};
 use crate::service::UpdateState;
 use crate::spec::{
@@ -72,4 +73,28 @@ enumeration!(
     RollbackStarted,
     RollbackPaused,
     RollbackCompleted
+);
+enumeration!(
+    EventKind, EventKind, Cluster, Node, Service, Task, Network, Image, Secret, Config, Volume
+);
+enumeration!(
+    EventAction,
+    Action,
+    Create,
+    Update,
+    Remove,
+    Join,
+    Leave,
+    Up,
+    Down,
+    New,
+    Assigned,
+    Running,
+    Complete,
+    Shutdown,
+    Failed,
+    Rejected,
+    Orphaned,
+    Tag,
+    Untag
 );

@@ -9,6 +9,7 @@ mod cluster;
 mod container;
 mod difference;
 mod enumeration;
+mod event;
 mod field;
 mod network;
 mod node;

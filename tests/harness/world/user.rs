@@ -290,6 +290,7 @@ pub fn entry(asked: &Asked, state: &State, (time, wall): (ClusterTime, WallTime)
         request: Some(asked.request),
         answer,
         looked: None,
+        by: "user@host".into(),
         atomic: true,
         changes: vec![change],
     })

@@ -86,6 +86,11 @@ impl Template {
         })
     }
 
+    /// As it was written.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
     /// What the template makes of `dot`.
     ///
     /// # Errors

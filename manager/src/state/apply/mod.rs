@@ -31,7 +31,7 @@ impl State {
         }
         self.note_looked(entry.looked);
         let before = entry.atomic.then(|| self.clone());
-        let dropped = self.apply_all(&entry.changes);
+        let dropped = self.apply_all(entry);
         if let Some(before) = before.filter(|_| !dropped.is_empty()) {
             *self = before;
         } else if let Some(id) = entry.request {
@@ -53,12 +53,15 @@ impl State {
         }
     }
 
-    fn apply_all(&mut self, changes: &[Change]) -> Vec<Dropped> {
+    fn apply_all(&mut self, entry: &Entry) -> Vec<Dropped> {
         let mut dropped = Vec::new();
-        for (position, change) in changes.iter().enumerate() {
+        for (position, change) in entry.changes.iter().enumerate() {
+            let before = self.witness(change);
             if let Err(reason) = self.apply_one(change) {
                 self.mark_subject(change);
                 dropped.push(Dropped { position, reason });
+            } else if let Some(before) = before {
+                self.record(before, entry);
             }
         }
         dropped
