@@ -1,8 +1,7 @@
 //! The agent with containers and a kernel in memory.
 
 use std::path::Path;
-use std::sync::Mutex as StdMutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex as StdMutex, atomic::AtomicBool, atomic::Ordering};
 
 use skep_netd::FakeKernel;
 use skep_proto::assignment::AssignedTask;

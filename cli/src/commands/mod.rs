@@ -13,8 +13,8 @@ pub mod stack;
 pub mod swarm;
 pub mod system;
 pub mod task;
-pub mod volume;
 pub mod verdict;
+pub mod volume;
 pub mod watch;
 
 use std::collections::BTreeMap;

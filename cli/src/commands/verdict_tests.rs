@@ -33,6 +33,7 @@ fn service(revision: u64, update: Option<(UpdateState, u64, u64)>, by: &str) -> 
         vips: BTreeMap::new(),
         ports: Vec::new(),
         removed: None,
+        auth: None,
         update: update.map(|(state, from, to)| Update {
             state,
             from,

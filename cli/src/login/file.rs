@@ -9,7 +9,7 @@ use anyhow::{Context, bail};
 use serde_json::{Map, Value, json};
 use skep_proto::image::RegistryAuth;
 
-use super::helper;
+use super::program;
 
 /// Under which docker.io is kept.
 const DOCKER_IO: &str = "https://index.docker.io/v1/";
@@ -55,16 +55,16 @@ impl Logins {
 
     /// Where they are kept, for a person.
     pub(super) fn place(&self, registry: &str) -> String {
-        match self.helper(registry) {
-            Some(helper) => format!("docker-credential-{helper}"),
+        match self.program(registry) {
+            Some(program) => format!("docker-credential-{program}"),
             None => self.path.display().to_string(),
         }
     }
 
     /// The login for a registry.
     pub(super) fn get(&self, registry: &str) -> anyhow::Result<Option<RegistryAuth>> {
-        if let Some(helper) = self.helper(registry) {
-            let found = helper::get(&helper, key(registry))?;
+        if let Some(program) = self.program(registry) {
+            let found = program::get(&program, key(registry))?;
             return Ok(found.map(|(name, secret)| auth(name, secret)));
         }
         let auths = self.file.get("auths").and_then(Value::as_object);
@@ -110,12 +110,12 @@ impl Logins {
 
     /// Keeps a login.
     pub(super) fn put(&mut self, registry: &str, auth: &RegistryAuth) -> anyhow::Result<()> {
-        if let Some(helper) = self.helper(registry) {
+        if let Some(program) = self.program(registry) {
             let (name, secret) = match auth.identity_token.as_str() {
                 "" => (auth.username.as_str(), auth.password.as_str()),
                 token => (TOKEN, token),
             };
-            return helper::store(&helper, key(registry), name, secret);
+            return program::store(&program, key(registry), name, secret);
         }
         let mut entry = Map::new();
         let secret = match auth.identity_token.as_str() {
@@ -141,8 +141,8 @@ impl Logins {
     /// Forgets a login; says whether there was one.
     pub(super) fn remove(&mut self, registry: &str) -> anyhow::Result<bool> {
         let mut known = false;
-        if let Some(helper) = self.helper(registry) {
-            known = helper::erase(&helper, key(registry))?;
+        if let Some(program) = self.program(registry) {
+            known = program::erase(&program, key(registry))?;
         }
         if let Some(auths) = self.file.get_mut("auths").and_then(Value::as_object_mut) {
             let before = auths.len();
@@ -156,7 +156,7 @@ impl Logins {
     }
 
     /// The program that keeps a registry's login, if the file names one.
-    fn helper(&self, registry: &str) -> Option<String> {
+    fn program(&self, registry: &str) -> Option<String> {
         let own = self.file.get("credHelpers").and_then(Value::as_object);
         let own = own.and_then(|own| own.get(registry).or_else(|| own.get(key(registry))));
         let named = own.or_else(|| self.file.get("credsStore"))?.as_str()?;

@@ -3,7 +3,7 @@
 
 mod command;
 mod file;
-mod helper;
+mod program;
 
 use skep_proto::image::RegistryAuth;
 use skep_proto::spec::PullPolicy;

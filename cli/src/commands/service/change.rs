@@ -84,8 +84,8 @@ fn change_container(spec: &mut ContainerSpec, args: &UpdateArgs) -> anyhow::Resu
     if let Some(text) = &args.args {
         spec.args = text.split_whitespace().map(str::to_owned).collect();
     }
-    if let Some(pull) = args.origin.pull {
-        spec.pull = pull.into();
+    if args.origin.pull.is_some() {
+        spec.pull = crate::login::policy(args.origin.pull);
     }
     change_env(&mut spec.env, args);
     change_labels(

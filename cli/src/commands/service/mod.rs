@@ -1,7 +1,7 @@
 //! `skep service`.
 
-mod container;
 mod change;
+mod container;
 mod create;
 mod differ;
 mod update;

@@ -15,6 +15,7 @@ use tonic::{Code, Response, Status};
 
 use super::end::End;
 use crate::commands::client::{Client, request};
+use crate::commands::service::me;
 use crate::output;
 
 /// A cluster without a leader gets so long to find one.
@@ -126,6 +127,8 @@ pub async fn create_service(client: &Client, spec: &ServiceSpec) -> anyhow::Resu
     let message = v1::CreateServiceRequest {
         request: request(),
         spec: Some(v1::ServiceSpec::from(spec)),
+        by: me(),
+        ..Default::default()
     };
     let answer = ask(|| {
         let (mut control, message) = (client.control.clone(), message.clone());
@@ -145,8 +148,10 @@ pub async fn update_service(
     let message = v1::UpdateServiceRequest {
         request: request(),
         reference: old.id.to_string(),
-        version: Some(old.version),
+        revision: Some(old.revision),
         spec: Some(v1::ServiceSpec::from(spec)),
+        by: me(),
+        ..Default::default()
     };
     let answer = ask(|| {
         let (mut control, message) = (client.control.clone(), message.clone());

@@ -40,7 +40,7 @@ pub(super) struct Asked {
     pub(super) headers: BTreeMap<String, String>,
 }
 
-type Handler = Arc<dyn Fn(&Asked) -> Answer + Send + Sync>;
+type Answering = Arc<dyn Fn(&Asked) -> Answer + Send + Sync>;
 
 pub(super) struct Fake {
     pub(super) address: SocketAddr,
@@ -53,7 +53,7 @@ impl Fake {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let asked: Arc<Mutex<Vec<Asked>>> = Arc::default();
-        let (handler, log): (Handler, _) = (Arc::new(handler), asked.clone());
+        let (handler, log): (Answering, _) = (Arc::new(handler), asked.clone());
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 tokio::spawn(serve(stream, handler.clone(), log.clone()));
@@ -68,7 +68,7 @@ impl Fake {
     }
 }
 
-async fn serve(mut stream: TcpStream, handler: Handler, log: Arc<Mutex<Vec<Asked>>>) {
+async fn serve(mut stream: TcpStream, handler: Answering, log: Arc<Mutex<Vec<Asked>>>) {
     let (mut head, mut byte) = (Vec::new(), [0]);
     loop {
         head.clear();

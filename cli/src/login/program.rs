@@ -19,28 +19,28 @@ struct Found {
 }
 
 /// Name and secret for a server.
-pub(super) fn get(helper: &str, server: &str) -> anyhow::Result<Option<(String, String)>> {
-    let Some(out) = ask(helper, "get", server)? else {
+pub(super) fn get(program: &str, server: &str) -> anyhow::Result<Option<(String, String)>> {
+    let Some(out) = ask(program, "get", server)? else {
         return Ok(None);
     };
     let found: Found = serde_json::from_str(&out)
-        .with_context(|| format!("docker-credential-{helper} gave something else than a login"))?;
+        .with_context(|| format!("docker-credential-{program} gave something else than a login"))?;
     let some = !found.username.is_empty() || !found.secret.is_empty();
     Ok(some.then_some((found.username, found.secret)))
 }
 
-pub(super) fn store(helper: &str, server: &str, name: &str, secret: &str) -> anyhow::Result<()> {
+pub(super) fn store(program: &str, server: &str, name: &str, secret: &str) -> anyhow::Result<()> {
     let message = json!({"ServerURL": server, "Username": name, "Secret": secret});
-    ask(helper, "store", &message.to_string()).map(|_| ())
+    ask(program, "store", &message.to_string()).map(|_| ())
 }
 
-pub(super) fn erase(helper: &str, server: &str) -> anyhow::Result<bool> {
-    Ok(ask(helper, "erase", server)?.is_some())
+pub(super) fn erase(program: &str, server: &str) -> anyhow::Result<bool> {
+    Ok(ask(program, "erase", server)?.is_some())
 }
 
-/// What a helper answers; none where it knows nothing.
-fn ask(helper: &str, verb: &str, input: &str) -> anyhow::Result<Option<String>> {
-    let program = format!("docker-credential-{helper}");
+/// What a program answers; none where it knows nothing.
+fn ask(program: &str, verb: &str, input: &str) -> anyhow::Result<Option<String>> {
+    let program = format!("docker-credential-{program}");
     let mut child = Command::new(&program)
         .arg(verb)
         .stdin(Stdio::piped())
