@@ -21,7 +21,7 @@ fn hello(cluster: &Cluster, on: &str, name: &str, replicas: &str) {
 /// What is left of tasks in a node: control groups, mounts, network namespaces, directories.
 fn left(cluster: &Cluster, on: &str) -> String {
     let look = "grep -E 'overlay|/netns/' /proc/self/mountinfo | grep skep; \
-                ls -A /run/skep/netns /run/skep/exec /run/skep/files 2>/dev/null | grep -vE '^(/|$|shim|total)'; \
+                ls -A /run/skep/netns /run/skep/exec /run/skep/files 2>/dev/null | grep -vE '^(/|$|shim|init|total)'; \
                 ls -A /var/lib/skep/containers 2>/dev/null; \
                 find /sys/fs/cgroup -type d -path '*skep/*' 2>/dev/null | grep -E '[0-9a-z]{20}' | grep -v lab; true";
     cluster.run(on, &["sh", "-c", look]).out

@@ -43,6 +43,16 @@ async fn a_service_is_placed_on_workers_and_reported_running() {
     let alone = Alone::found().await;
     let workers = [alone.worker("one").await, alone.worker("two").await];
     let mut user = alone.user();
+    until("both are up", async || {
+        let nodes = user.list_nodes(v1::ListNodesRequest::default()).await;
+        let nodes = nodes.expect("nodes").into_inner().nodes;
+        let up = |entry: &&v1::NodeEntry| {
+            let status = entry.node.as_ref().and_then(|node| node.status.as_ref());
+            status.is_some_and(|status| status.state() == v1::NodeState::Up)
+        };
+        nodes.iter().filter(up).count() >= workers.len()
+    })
+    .await;
     user.create_service(creation(&service("web", 4)))
         .await
         .unwrap();
