@@ -36,7 +36,7 @@ pub enum ImageCommand {
 /// An image to pull.
 #[derive(Args, Debug)]
 pub struct PullArgs {
-    /// NAME[:TAG][@DIGEST]
+    /// `NAME[:TAG][@DIGEST]`
     pub name: String,
     /// Only the name.
     #[arg(long, short)]

@@ -63,7 +63,7 @@ pub struct ContainerArgs {
     /// no-new-privileges, or seccomp=unconfined.
     #[arg(long, value_name = "OPTION", value_parser = read::container::security)]
     pub security_opt: Vec<read::container::Security>,
-    /// Give a device of the node: PATH[:PATH-INSIDE[:rwm]].
+    /// Give a device of the node: `PATH[:PATH-INSIDE[:rwm]]`.
     #[arg(long, value_name = "DEVICE", value_parser = read::container::device)]
     pub device: Vec<Device>,
     /// Whom the kernel ends first when memory is short: -1000 to 1000.
@@ -77,7 +77,7 @@ pub struct ContainerArgs {
     /// Size of /dev/shm [default: 64m].
     #[arg(long, value_name = "BYTES", value_parser = read::bytes)]
     pub shm_size: Option<u64>,
-    /// Mount something: type=volume|bind|tmpfs,source=…,target=…[,readonly][,…].
+    /// Mount something: `type=volume|bind|tmpfs,source=…,target=…[,readonly][,…]`.
     #[arg(long, value_name = "MOUNT", value_parser = read::mount::mount)]
     pub mount: Vec<Mount>,
     /// Mount a volume or a directory of the node: NAME|PATH:TARGET[:ro,…].
