@@ -17,6 +17,7 @@ mod overlay;
 mod published;
 mod stacks;
 mod three_managers;
+mod updates;
 mod volumes;
 
 /// The binary that the lab's nodes run.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use skep_proto::ids::{RequestId, ServiceId};
+use skep_proto::node::NodeState;
 use skep_proto::service::{PortBinding, Service, Update};
 use skep_proto::spec::ServiceSpec;
 use skep_proto::task::{Task, TaskState};
@@ -148,13 +149,21 @@ pub(super) fn runs(task: &Task) -> bool {
     task.status.state == TaskState::Running && task.desired == TaskState::Running
 }
 
-/// Whether as many run as are to run, from the newest template, and nothing ends any more.
+/// Whether as many run as are to run, from the newest template, and nothing ends any more. What was given up on
+/// a node that is down is not waited for: nobody can say when it ends.
 pub(super) fn converged(state: &State, service: &Service) -> bool {
     let (running, desired) = counts(state, service);
-    let settled = state
-        .tasks_of(service.id)
-        .all(|task| task.status.state.ended() || (runs(task) && as_asked(service, task)));
+    let settled = state.tasks_of(service.id).all(|task| {
+        task.status.state.ended()
+            || (runs(task) && as_asked(service, task))
+            || (task.desired > TaskState::Running && out_of_reach(state, task))
+    });
     running == desired && settled
+}
+
+fn out_of_reach(state: &State, task: &Task) -> bool {
+    let node = task.node.and_then(|id| state.node(id));
+    node.is_some_and(|node| node.status.state == NodeState::Down)
 }
 
 /// Whether a task is of the newest spec, or an update left it there since the new one failed.

@@ -76,7 +76,7 @@ pub enum Change {
         desired: TaskState,
     },
     /// A task is told to end, since an update gives its slot to another. A task that runs is given up only in
-    /// a slot that the update names as being replaced.
+    /// a slot that the update names as being replaced, or where the new one runs.
     Replaced {
         /// Which.
         task: TaskId,

@@ -4,6 +4,7 @@ mod container;
 mod create;
 mod rollout;
 mod update;
+mod update_container;
 
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ pub use rollout::{
     RolloutTurnArgs, RolloutWaitArgs,
 };
 pub use update::UpdateArgs;
+pub use update_container::UpdateContainerArgs;
 
 /// What the cluster runs.
 #[derive(Subcommand, Debug)]

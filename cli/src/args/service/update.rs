@@ -6,7 +6,7 @@ use clap::Args;
 use skep_proto::constraint::Constraint;
 use skep_proto::spec::{PortSpec, Protocol};
 
-use super::{ConditionArg, EXIT_CODES, RolloutArgs, WaitArgs};
+use super::{ConditionArg, EXIT_CODES, RolloutArgs, UpdateContainerArgs, WaitArgs};
 use crate::args::image::OriginArgs;
 use crate::args::read;
 
@@ -23,8 +23,8 @@ pub struct UpdateArgs {
     #[command(flatten)]
     pub origin: OriginArgs,
     /// What to run instead of the image's command, as one text; "" is the image's.
-    #[arg(long, value_name = "COMMAND", allow_hyphen_values = true)]
-    pub args: Option<String>,
+    #[arg(long, value_name = "COMMAND", allow_hyphen_values = true, value_parser = read::container::command)]
+    pub args: Option<read::container::Words>,
     /// How many tasks.
     #[arg(long, value_name = "NUMBER")]
     pub replicas: Option<u32>,
@@ -103,6 +103,9 @@ pub struct UpdateArgs {
     /// From the stop signal to SIGKILL.
     #[arg(long, value_name = "DURATION", value_parser = read::duration)]
     pub stop_grace_period: Option<Duration>,
+    /// What its containers are.
+    #[command(flatten)]
+    pub container: UpdateContainerArgs,
     /// How tasks are replaced.
     #[command(flatten)]
     pub rollout: RolloutArgs,

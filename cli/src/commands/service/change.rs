@@ -7,6 +7,7 @@ use skep_proto::spec::{
     ContainerSpec, Mode, NetworkUse, PortSpec, RestartCondition, ServiceSpec, TaskSpec,
 };
 
+use super::{change_container, container};
 use crate::args::service::{ConditionArg, UpdateArgs};
 use crate::commands::labels;
 
@@ -82,12 +83,13 @@ fn change_container(spec: &mut ContainerSpec, args: &UpdateArgs) -> anyhow::Resu
         };
     }
     if let Some(text) = &args.args {
-        spec.args = text.split_whitespace().map(str::to_owned).collect();
+        spec.args = text.0.clone();
     }
     if args.origin.pull.is_some() {
         spec.pull = crate::login::policy(args.origin.pull);
     }
     change_env(&mut spec.env, args);
+    change_container::change(spec, &args.container);
     change_labels(
         &mut spec.labels,
         &args.container_label_add,
@@ -104,7 +106,11 @@ fn change_container(spec: &mut ContainerSpec, args: &UpdateArgs) -> anyhow::Resu
 fn change_env(env: &mut Vec<String>, args: &UpdateArgs) {
     let name = |entry: &str| entry.split('=').next().unwrap_or(entry).to_owned();
     env.retain(|entry| !args.env_rm.contains(&name(entry)));
-    let typed = args.env_add.iter().cloned().filter_map(with_value);
+    let typed = args
+        .env_add
+        .iter()
+        .cloned()
+        .filter_map(container::with_value);
     for added in typed {
         let place = env.iter().position(|entry| name(entry) == name(&added));
         match place.and_then(|at| env.get_mut(at)) {
@@ -112,15 +118,6 @@ fn change_env(env: &mut Vec<String>, args: &UpdateArgs) {
             None => env.push(added),
         }
     }
-}
-
-/// As Docker does: a bare name takes the value from here, and is left out where there is none.
-fn with_value(entry: String) -> Option<String> {
-    if entry.contains('=') {
-        return Some(entry);
-    }
-    let value = std::env::var(&entry).ok()?;
-    Some(format!("{entry}={value}"))
 }
 
 fn change_task(task: &mut TaskSpec, args: &UpdateArgs, networks: Networks) {

@@ -1,6 +1,7 @@
 //! `skep service`.
 
 mod change;
+mod change_container;
 mod container;
 mod create;
 mod differ;

@@ -19,19 +19,23 @@ pub(super) fn one_stays(draft: &mut Draft<'_>) {
         let Some(service) = draft.state.service(id).cloned() else {
             continue;
         };
-        if service.update.is_none() {
+        let Some(update) = &service.update else {
             continue;
-        }
+        };
         for task in superfluous(&draft.state, &service, slot) {
-            draft.change(Change::SetDesired {
-                task,
-                desired: TaskState::Shutdown,
-            });
+            if task.status.state == TaskState::Running {
+                draft.replace(task.id, update.to);
+            } else {
+                draft.change(Change::SetDesired {
+                    task: task.id,
+                    desired: TaskState::Shutdown,
+                });
+            }
         }
     }
 }
 
-fn superfluous(state: &State, service: &Service, slot: Slot) -> Vec<TaskId> {
+fn superfluous(state: &State, service: &Service, slot: Slot) -> Vec<Arc<Task>> {
     let to_run = |task: &&Arc<Task>| task.desired <= TaskState::Running;
     let mut all: Vec<&Arc<Task>> = state.tasks_in(service.id, slot).filter(to_run).collect();
     if all.len() < 2 {
@@ -50,7 +54,7 @@ fn superfluous(state: &State, service: &Service, slot: Slot) -> Vec<TaskId> {
     let stays = [current, old].into_iter().flatten();
     let stays: Vec<TaskId> = stays.map(|task| task.id).collect();
     let goes = all.into_iter().filter(|task| !stays.contains(&task.id));
-    goes.map(|task| task.id).collect()
+    goes.cloned().collect()
 }
 
 /// Tasks that are held start when nothing of their slot runs any more on a node that is there.

@@ -108,15 +108,27 @@ impl State {
     pub(super) fn replaced(&mut self, id: TaskId, revision: u64) -> Result<(), Misfit> {
         let old = self.found(id)?;
         let service = self.services.get(&old.service);
-        let update = service.and_then(|service| service.updating());
+        let update = service.and_then(|service| service.update.as_ref());
         let fits = update.is_some_and(|update| {
             let given_up = update.replacing.contains(&old.slot);
-            update.to == revision && (given_up || old.status.state != TaskState::Running)
+            let lost_nothing = given_up || old.status.state != TaskState::Running;
+            let goes_on = update.state.goes_on() && lost_nothing;
+            update.to == revision && (goes_on || self.successor_runs(&old))
         });
         if !fits {
             return Err(Misfit::NotReplaced { task: id, revision });
         }
         self.set_desired(id, TaskState::Shutdown.max(old.desired))
+    }
+
+    /// Whether a task of the template in force runs in the slot of `old`.
+    fn successor_runs(&self, old: &Task) -> bool {
+        let template = self.services.get(&old.service).map(|it| it.template);
+        self.tasks_in(old.service, old.slot).any(|task| {
+            let runs =
+                (task.status.state, task.desired) == (TaskState::Running, TaskState::Running);
+            task.id != old.id && Some(task.template) == template && runs
+        })
     }
 
     pub(super) fn observe(&mut self, id: TaskId, status: &TaskStatus) -> Result<(), Misfit> {
