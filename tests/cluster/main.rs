@@ -9,6 +9,7 @@
 mod archive;
 mod bad_input;
 mod events;
+mod full_disk;
 mod health;
 mod images;
 mod membership;

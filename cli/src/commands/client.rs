@@ -21,6 +21,9 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// From one try to the next.
 const PAUSE: Duration = Duration::from_millis(50);
 
+/// Bytes of an answer at most: a list of 100,000 tasks takes 40 MB.
+const LARGEST_ANSWER: usize = 256 << 20;
+
 /// The daemon's two doors on its socket.
 #[derive(Clone)]
 pub struct Client {
@@ -46,7 +49,7 @@ impl Client {
             format!("cannot reach the daemon at {host}; is it running? Start it with: skep daemon")
         })?;
         Ok(Self {
-            control: ControlClient::new(channel.clone()),
+            control: ControlClient::new(channel.clone()).max_decoding_message_size(LARGEST_ANSWER),
             local: LocalClient::new(channel.clone()),
             images: ImagesClient::new(channel.clone()),
             volumes: VolumesClient::new(channel),

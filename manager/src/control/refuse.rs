@@ -4,7 +4,7 @@ use skep_proto::validate::Invalid;
 use skep_proto::wire::WireError;
 use tonic::{Code, Status};
 
-use crate::raft::{ProposeError, ReadError};
+use crate::raft::{NoRoom, ProposeError, ReadError};
 use crate::state::{Misfit, Outcome};
 
 /// A message that cannot be understood.
@@ -17,9 +17,19 @@ pub fn invalid(error: &Invalid) -> Status {
     Status::invalid_argument(error.to_string())
 }
 
-/// A proposal that was not committed, or is not known to be.
+/// A proposal that was not committed, or is not known to be. Only what may go well by itself in a moment is
+/// unavailable: clients try that again.
 pub fn not_committed(error: &ProposeError) -> Status {
-    Status::unavailable(error.to_string())
+    let code = match error {
+        ProposeError::NoRoom(NoRoom::DiskFull(_)) => Code::ResourceExhausted,
+        ProposeError::TooLarge(_) => Code::InvalidArgument,
+        ProposeError::Encode(_) => Code::Internal,
+        ProposeError::NoRoom(NoRoom::Busy)
+        | ProposeError::NotLeader { .. }
+        | ProposeError::Unknown
+        | ProposeError::Ended(_) => Code::Unavailable,
+    };
+    Status::new(code, error.to_string())
 }
 
 /// A read without a majority.
