@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-const FILES: [&str; 13] = [
+const FILES: [&str; 14] = [
     "events.proto",
     "spec.proto",
     "objects.proto",
@@ -16,6 +16,7 @@ const FILES: [&str; 13] = [
     "local.proto",
     "store.proto",
     "volume.proto",
+    "streams.proto",
 ];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -10,6 +10,7 @@ pub mod demo;
 pub mod lab;
 pub mod login;
 pub mod output;
+mod terminal;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

@@ -3,7 +3,7 @@
 //! `state` is what the cluster committed, `plan` what is to be changed about it; both are pure. The other
 //! rooms carry entries to them and answers away: `control` is the door for users, `dispatch` the one for
 //! workers, `ca` the one for nodes that join, `raft` makes entries durable, `leader` holds what only a leader
-//! runs. The manager never runs a container and never imports the worker: they meet on the wire.
+//! runs, `streams` passes logs and terminals on from other nodes. The manager never runs a container and never imports the worker: they meet on the wire.
 
 mod admit;
 pub mod by;
@@ -19,5 +19,6 @@ mod reconcile;
 pub mod record;
 mod ring;
 pub mod state;
+pub mod streams;
 
 pub use manager::{Config, Founding, Manager, StartError};

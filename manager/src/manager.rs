@@ -13,6 +13,7 @@ use skep_proto::node::{ManagerStatus, Node, Role};
 use skep_proto::wire::v1::ca_server::CaServer;
 use skep_proto::wire::v1::control_server::ControlServer;
 use skep_proto::wire::v1::dispatch_server::DispatchServer;
+use skep_proto::wire::v1::streams_server::StreamsServer;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -30,6 +31,7 @@ use crate::raft::{
 };
 use crate::ring::Ring;
 use crate::state::{Change, Entry, State};
+use crate::streams::Relay;
 
 /// A manager alone elects itself in milliseconds; a disk that stalls may take longer.
 const FIRST_ELECTION: Duration = Duration::from_secs(10);
@@ -87,6 +89,7 @@ pub struct Manager {
     control: Control,
     dispatch: Dispatch,
     ca: CaDoor,
+    relay: Relay,
     peers: Peers,
     standing: watch::Receiver<Standing>,
     stop: CancellationToken,
@@ -116,6 +119,7 @@ impl Manager {
             standing.clone(),
             stop.clone(),
         ));
+        let relay = Relay::new(ring.clone(), config.identity.clone());
         let (node, peers) = (config.node, Peers::new(config.identity));
         let resolver = config.resolver;
         Ok(Self {
@@ -128,6 +132,7 @@ impl Manager {
             ),
             dispatch: Dispatch::new(ring.clone(), live, report, standing.clone()),
             ca: CaDoor::new(ring.clone()),
+            relay,
             peers,
             ring,
             consensus,
@@ -197,6 +202,16 @@ impl Manager {
     /// A service of this node's worker, for nodes of the cluster alone.
     pub fn for_nodes<S>(&self, service: S) -> Admit<S> {
         Admit::new(service, self.ring.clone(), Admitted::Nodes)
+    }
+
+    /// A service of this node's worker, for managers of the cluster alone.
+    pub fn for_managers<S>(&self, service: S) -> Admit<S> {
+        Admit::new(service, self.ring.clone(), Admitted::Managers)
+    }
+
+    /// Logs and terminals of all nodes, for users on this node's socket.
+    pub fn streams(&self) -> StreamsServer<Relay> {
+        StreamsServer::new(self.relay.clone())
     }
 
     /// What users find on this node's socket.

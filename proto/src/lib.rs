@@ -14,6 +14,7 @@ pub mod difference;
 pub mod event;
 pub mod ids;
 pub mod image;
+pub mod log;
 pub mod network;
 pub mod node;
 pub mod resources;

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 pub use container::{CAPABILITIES, ULIMITS, capability, is_own_sysctl};
 pub use mount::{volume_driver, volume_name};
 
+use crate::log::LogKeeping;
 use crate::network::NetworkSpec;
 use crate::spec::{FailureAction, Mode, PortSpec, ServiceSpec, TaskSpec, UpdateConfig};
 
@@ -87,6 +88,7 @@ pub fn service(spec: &ServiceSpec) -> Result<(), Invalid> {
             ));
         }
     }
+    LogKeeping::of(spec.task.log.as_ref()).map_err(|reason| invalid("--log-driver", reason))?;
     task(&spec.task)?;
     updates(spec)?;
     ports(&spec.ports)

@@ -11,6 +11,7 @@
 
 mod cluster;
 mod floor;
+mod logs;
 mod loss;
 mod proposals;
 mod report;
@@ -25,7 +26,7 @@ use anyhow::Context;
 use report::Line;
 
 /// What can be asked for; without a word, all of it.
-const FIGURES: [&str; 7] = [
+const FIGURES: [&str; 8] = [
     "start",
     "rate",
     "memory",
@@ -33,6 +34,7 @@ const FIGURES: [&str; 7] = [
     "worker",
     "proposals",
     "stack",
+    "logs",
 ];
 /// How long a daemon is left alone before its memory is read.
 const IDLE: Duration = Duration::from_secs(10);
@@ -68,6 +70,9 @@ fn run(words: &[String]) -> anyhow::Result<()> {
     runtime.block_on(async {
         if asked("proposals") {
             lines.extend(proposals::measure().await.context("proposals")?);
+        }
+        if asked("logs") {
+            lines.extend(logs::measure().await.context("logs")?);
         }
         if asked("start") || asked("rate") || asked("memory") || asked("stack") {
             lines.extend(one_node(&asked).await?);

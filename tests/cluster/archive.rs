@@ -41,14 +41,29 @@ pub fn tar(files: &[(&str, &[u8])]) -> Vec<u8> {
 
 /// A root file system: [`PROGRAM`] and the libraries it is linked with, and a file that tells it from others.
 pub fn root(mark: &str) -> Vec<u8> {
-    let linked = Command::new("ldd").arg(PROGRAM).output().unwrap();
+    root_of(mark, &[PROGRAM])
+}
+
+/// A root file system with a shell and what its scripts use.
+pub fn shell_root(mark: &str) -> Vec<u8> {
+    root_of(
+        mark,
+        &["/bin/sh", "/bin/cat", "/bin/stty", "/bin/ls", PROGRAM],
+    )
+}
+
+fn root_of(mark: &str, programs: &[&str]) -> Vec<u8> {
+    let linked = Command::new("ldd").args(programs).output().unwrap();
     let linked = String::from_utf8(linked.stdout).unwrap();
-    let libraries = linked
+    let words = linked
         .split_whitespace()
-        .filter(|word| word.starts_with('/'));
-    let mut files = vec![("etc/mark", mark.as_bytes().to_vec())];
-    for path in libraries.chain([PROGRAM]) {
-        files.push((path.trim_start_matches('/'), std::fs::read(path).unwrap()));
+        .map(|word| word.trim_end_matches(':'));
+    let paths = words
+        .filter(|word| word.starts_with('/'))
+        .chain(programs.iter().copied());
+    let mut files = std::collections::BTreeMap::from([("etc/mark", mark.as_bytes().to_vec())]);
+    for path in paths {
+        files.insert(path.trim_start_matches('/'), std::fs::read(path).unwrap());
     }
     let files: Vec<_> = files.iter().map(|(path, body)| (*path, &**body)).collect();
     tar(&files)

@@ -69,11 +69,12 @@ const GIVEN: [&str; 6] = [
 ];
 
 /// Doors, where generated types are converted.
-const DOORS: [&str; 10] = [
+const DOORS: [&str; 11] = [
     "proto/",
     "manager/src/control",
     "manager/src/manager.rs",
     "manager/src/dispatch/",
+    "manager/src/streams/",
     "manager/src/raft/",
     "manager/src/record/",
     "manager/src/ca/",

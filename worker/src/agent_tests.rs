@@ -116,11 +116,8 @@ impl Exec for FakeExec {
         _keep: usize,
     ) -> Result<RunEnd, ExecError> {
         self.note("run");
-        let runs = matches!(
-            self.containers.lock().unwrap().get(&task),
-            Some(Made::Running)
-        );
-        if !runs {
+        let found = self.containers.lock().unwrap().get(&task).cloned();
+        if !matches!(found, Some(Made::Running)) {
             return Err(ExecError::new("it does not run"));
         }
         Ok(RunEnd {

@@ -15,6 +15,7 @@ pub mod report;
 pub mod resources;
 mod session;
 pub mod step;
+pub mod streams;
 mod task;
 pub mod volumes;
 mod worker;

@@ -25,6 +25,7 @@ use crate::exec::image::{ImageError, Store};
 use crate::exec::runtime::{Runtime, RuntimeError, RuntimePaths};
 use crate::report::Outbox;
 use crate::session::Session;
+use crate::streams::StreamServer;
 use crate::volumes::{VolumeError, Volumes};
 
 /// For the tasks of a node that leaves to end.
@@ -114,6 +115,7 @@ pub struct Worker {
     session: JoinHandle<()>,
     data_root: PathBuf,
     dial: Dial,
+    streams: StreamServer,
 }
 
 impl Worker {
@@ -157,6 +159,7 @@ impl Worker {
         );
         let (stopping, stop) = watch::channel(false);
         let dial = Arc::clone(&config.dial);
+        let streams = StreamServer::new(exec.shared());
         let session = Session {
             agent: Arc::clone(&agent),
             exec,
@@ -180,6 +183,7 @@ impl Worker {
             session: tokio::spawn(session.run()),
             data_root: config.data_root,
             dial,
+            streams,
         })
     }
 
@@ -241,6 +245,11 @@ impl Worker {
     /// Gives this node's blobs to others: to be served with the node's other services.
     pub fn blobs(&self) -> BlobServer {
         BlobServer::new(self.store.clone())
+    }
+
+    /// Shows this node's containers to users and managers: to be served with the node's other services.
+    pub fn streams(&self) -> StreamServer {
+        self.streams.clone()
     }
 
     /// The manager of the present session.

@@ -6,6 +6,7 @@ pub mod network;
 pub mod read;
 pub mod service;
 pub mod stack;
+pub mod streams;
 pub mod swarm;
 pub mod system;
 pub mod volume;
@@ -56,6 +57,9 @@ pub enum Command {
     /// Single runs of a service.
     #[command(subcommand)]
     Task(service::TaskCommand),
+    /// The containers of this node.
+    #[command(subcommand)]
+    Container(streams::ContainerCommand),
     /// What connects the tasks.
     #[command(subcommand)]
     Network(network::NetworkCommand),

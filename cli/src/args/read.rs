@@ -3,6 +3,11 @@
 pub mod container;
 pub mod mount;
 
+#[path = "read_streams.rs"]
+mod streams;
+
+pub use streams::{Keys, Tail, keys, moment, tail};
+
 use skep_proto::spec::{PortSpec, Protocol, PublishMode};
 
 pub use skep_proto::unit::{bytes, cpus, duration, share, signal};

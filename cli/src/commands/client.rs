@@ -6,9 +6,11 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use skep_proto::channel;
 use skep_proto::ids::RequestId;
+use skep_proto::wire::v1::containers_client::ContainersClient;
 use skep_proto::wire::v1::control_client::ControlClient;
 use skep_proto::wire::v1::images_client::ImagesClient;
 use skep_proto::wire::v1::local_client::LocalClient;
+use skep_proto::wire::v1::streams_client::StreamsClient;
 use skep_proto::wire::v1::volumes_client::VolumesClient;
 use tonic::transport::Channel;
 use tonic::{Code, Response, Status};
@@ -24,7 +26,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// Bytes of an answer at most: a list of 100,000 tasks takes 40 MB.
 const LARGEST_ANSWER: usize = 256 << 20;
 
-/// The daemon's two doors on its socket.
+/// The daemon's doors on its socket.
 #[derive(Clone)]
 pub struct Client {
     /// The cluster.
@@ -35,6 +37,10 @@ pub struct Client {
     pub images: ImagesClient<Channel>,
     /// Its node's volumes.
     pub volumes: VolumesClient<Channel>,
+    /// The containers of this node.
+    pub containers: ContainersClient<Channel>,
+    /// Logs and terminals of the whole cluster.
+    pub streams: StreamsClient<Channel>,
 }
 
 impl Client {
@@ -52,7 +58,9 @@ impl Client {
             control: ControlClient::new(channel.clone()).max_decoding_message_size(LARGEST_ANSWER),
             local: LocalClient::new(channel.clone()),
             images: ImagesClient::new(channel.clone()),
-            volumes: VolumesClient::new(channel),
+            volumes: VolumesClient::new(channel.clone()),
+            containers: ContainersClient::new(channel.clone()),
+            streams: StreamsClient::new(channel),
         })
     }
 }

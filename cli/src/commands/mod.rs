@@ -1,9 +1,12 @@
 //! Turns what was typed into calls of the daemon, and its answers into what is shown.
 
 pub mod client;
+pub mod container;
 pub mod docker;
 pub mod events;
+pub mod exec;
 pub mod image;
+pub mod logs;
 pub mod network;
 pub mod node;
 pub mod rollout;
@@ -47,6 +50,7 @@ pub async fn run(command: Command, host: Option<&str>) -> anyhow::Result<ExitCod
         Command::Service(command) => service::run(&client, command).await,
         Command::Rollout(command) => rollout::run(&client, command).await,
         Command::Task(command) => task::run(&client, command).await,
+        Command::Container(command) => container::run(&client, command).await,
         Command::Network(command) => network::run(&client, command).await,
         Command::Volume(command) => volume::run(&client, command).await,
         Command::Image(command) => image::run(&client, command).await,

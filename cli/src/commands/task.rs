@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use skep_proto::wire::v1;
 
 use super::client::{Client, persist};
-use super::docker;
 use super::rows::{TaskRow, ago};
+use super::{docker, exec, logs};
 use crate::args::service::TaskCommand;
 use crate::args::{InspectArgs, ListArgs};
 use crate::output::{self, Column};
@@ -19,6 +19,8 @@ pub async fn run(client: &Client, command: TaskCommand) -> anyhow::Result<ExitCo
     match command {
         TaskCommand::Ls(args) => list(client, v1::ListTasksRequest::default(), &args).await,
         TaskCommand::Inspect(args) => inspect(client, args).await,
+        TaskCommand::Logs(args) => logs::run(client, args, logs::Of::Tasks).await,
+        TaskCommand::Exec(args) => exec::run(client, args, exec::Place::Cluster).await,
     }
 }
 

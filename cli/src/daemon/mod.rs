@@ -15,6 +15,7 @@ mod logging;
 pub mod membership;
 mod node;
 mod serve;
+mod streams;
 mod volumes;
 
 use std::process::ExitCode;

@@ -11,7 +11,6 @@ use skep_proto::cluster::ClusterSpec;
 use skep_proto::ids::{ClusterId, NodeId, RequestId};
 use skep_proto::image::{BUILT_IN, Image};
 use skep_proto::node::Role;
-use skep_proto::wire::v1::blobs_server::BlobsServer;
 use skep_proto::wire::v1::control_client::ControlClient;
 use skep_proto::wire::v1::control_server::ControlServer;
 use skep_proto::wire::{WireId, v1};
@@ -23,10 +22,10 @@ use skep_worker::{Dial, Worker, dial, identity, resources};
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, watch};
 use tokio_util::sync::CancellationToken;
-use tonic::service::Routes;
 
 use super::config::Config;
 use super::membership::Membership;
+use super::streams::{self, Streams};
 use super::{address, founding, joining, serve};
 
 mod images;
@@ -53,6 +52,7 @@ pub struct Node {
     phase: Mutex<Phase>,
     /// The door of this node's manager, also while the phase is being changed.
     door: RwLock<Option<UserDoor>>,
+    pub(super) streams: Streams,
     fatal: watch::Sender<Option<String>>,
 }
 
@@ -110,6 +110,7 @@ impl Node {
             volumes,
             phase: Mutex::new(Phase::Inactive),
             door: RwLock::new(None),
+            streams: Streams::default(),
             fatal: watch::Sender::new(None),
             config,
         });
@@ -176,11 +177,9 @@ impl Node {
         let managers = known_managers(&membership);
         let config = self.worker_config(&membership, managers.clone(), dial.clone());
         let worker = Worker::start(config, self.store.clone()).await?;
-        let blobs = BlobsServer::new(worker.blobs());
-        let routes = match &manager {
-            Some(manager) => manager.node_door(Routes::new(manager.for_nodes(blobs))),
-            None => Routes::new(blobs),
-        };
+        let routes = streams::node_routes(&worker, manager.as_ref());
+        let relay = manager.as_ref().map(Manager::streams);
+        self.streams.open(worker.streams(), relay);
         serve::serve_nodes(listener, &identity, routes, stop.clone())?;
         if let Some(manager) = &manager {
             *self.door.write().unwrap_or_else(PoisonError::into_inner) = Some(manager.user_door());
@@ -415,6 +414,7 @@ impl Node {
         // From here on a crash leads to a node that is in no cluster.
         Membership::forget(&self.config.data_root)?;
         *self.door.write().unwrap_or_else(PoisonError::into_inner) = None;
+        self.streams.close();
         if let Phase::Active(active) = std::mem::replace(&mut *phase, Phase::Inactive) {
             active.stop.cancel();
             active.worker.leave().await?;

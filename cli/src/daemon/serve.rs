@@ -32,6 +32,7 @@ use super::images::ImagesDoor;
 use super::local::LocalDoor;
 use super::lock;
 use super::node::Node;
+use super::streams::{ContainersDoor, RelayDoor};
 use super::volumes::VolumesDoor;
 
 /// Runs the daemon until it is told to stop, or cannot go on.
@@ -51,7 +52,9 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
             node: node.clone(),
             host: nix::unistd::gethostname()
                 .map_or_else(|_| "localhost".into(), |name| name.to_string_lossy().into()),
-        });
+        })
+        .add_service(ContainersDoor(node.streams()))
+        .add_service(RelayDoor(node.streams()));
     let users = Server::builder()
         .add_routes(routes)
         .serve_with_incoming_shutdown(

@@ -12,7 +12,7 @@ mod images;
 mod networks;
 mod nodes;
 mod refuse;
-mod resolve;
+pub(crate) mod resolve;
 mod rollout;
 mod services;
 mod show;

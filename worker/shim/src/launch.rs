@@ -94,7 +94,7 @@ type Launched = Result<(i32, OwnedFd, UnixListener, Ends, Log), Failure>;
 
 fn try_launch(plan: &LaunchPlan) -> Result<Launched, Early> {
     let listener = listen(plan)?;
-    let log = Log::open(&plan.log).map_err(|error| io("open the log file", &error))?;
+    let log = Log::open(plan.log.as_ref()).map_err(|error| io("open the log file", &error))?;
     let cgroup = plan
         .groups
         .unified

@@ -19,69 +19,90 @@ pub enum Stream {
     Errors,
 }
 
-/// An open log.
+/// An open log; without bounds it keeps nothing.
 pub struct Log {
+    open: Option<Open>,
+    output: Vec<u8>,
+    errors: Vec<u8>,
+    /// Kept, so that its memory is.
+    lines: Vec<u8>,
+}
+
+/// The file that is written.
+struct Open {
     bounds: plan::Log,
     file: File,
     written: u64,
-    output: Vec<u8>,
-    errors: Vec<u8>,
 }
 
 impl Log {
     /// Opens the log, going on where it ends.
-    pub fn open(bounds: &plan::Log) -> io::Result<Self> {
-        let file = open(&bounds.path)?;
-        let written = file.metadata()?.len();
-        let bounds = bounds.clone();
+    pub fn open(bounds: Option<&plan::Log>) -> io::Result<Self> {
+        let open = bounds.map(Open::new).transpose()?;
         Ok(Self {
-            bounds,
-            file,
-            written,
+            open,
             output: Vec::new(),
             errors: Vec::new(),
+            lines: Vec::new(),
         })
     }
 
     /// Takes what was read from a pipe now.
     pub fn take(&mut self, stream: Stream, bytes: &[u8]) {
-        let now = since_epoch();
-        let mut pending = std::mem::take(self.pending(stream));
-        let mut lines = Vec::new();
+        let Some(open) = &mut self.open else { return };
+        let end = line_end(stream, since_epoch());
+        let pending = match stream {
+            Stream::Output => &mut self.output,
+            Stream::Errors => &mut self.errors,
+        };
+        self.lines.clear();
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
             for part in piece.chunks(LINE_LIMIT) {
                 if pending.len() + part.len() > LINE_LIMIT {
-                    push_line(&mut lines, &pending, stream, now);
+                    push_line(&mut self.lines, pending, &end);
                     pending.clear();
                 }
-                pending.extend_from_slice(part);
-                if pending.ends_with(b"\n") {
-                    push_line(&mut lines, &pending, stream, now);
+                if !part.ends_with(b"\n") {
+                    pending.extend_from_slice(part);
+                } else if pending.is_empty() {
+                    push_line(&mut self.lines, part, &end);
+                } else {
+                    pending.extend_from_slice(part);
+                    push_line(&mut self.lines, pending, &end);
                     pending.clear();
                 }
             }
         }
-        *self.pending(stream) = pending;
-        self.write(&lines);
+        open.write(&self.lines);
     }
 
     /// Writes what is left of lines that never ended.
     pub fn finish(&mut self) {
-        let mut lines = Vec::new();
-        for stream in [Stream::Output, Stream::Errors] {
-            let rest = std::mem::take(self.pending(stream));
+        let Some(open) = &mut self.open else { return };
+        let rests = [
+            (Stream::Output, &mut self.output),
+            (Stream::Errors, &mut self.errors),
+        ];
+        for (stream, rest) in rests {
             if !rest.is_empty() {
-                push_line(&mut lines, &rest, stream, since_epoch());
+                self.lines.clear();
+                push_line(&mut self.lines, rest, &line_end(stream, since_epoch()));
+                rest.clear();
+                open.write(&self.lines);
             }
         }
-        self.write(&lines);
     }
+}
 
-    fn pending(&mut self, stream: Stream) -> &mut Vec<u8> {
-        match stream {
-            Stream::Output => &mut self.output,
-            Stream::Errors => &mut self.errors,
-        }
+impl Open {
+    fn new(bounds: &plan::Log) -> io::Result<Self> {
+        let file = open(&bounds.path)?;
+        let written = file.metadata()?.len();
+        Ok(Self {
+            bounds: bounds.clone(),
+            file,
+            written,
+        })
     }
 
     fn write(&mut self, lines: &[u8]) {
@@ -131,29 +152,61 @@ pub fn since_epoch() -> Duration {
         .unwrap_or_default()
 }
 
-fn push_line(to: &mut Vec<u8>, line: &[u8], stream: Stream, at: Duration) {
-    let name = if stream == Stream::Output {
-        "stdout"
-    } else {
-        "stderr"
+/// What follows the text in each line that is read at the same time.
+fn line_end(stream: Stream, at: Duration) -> Vec<u8> {
+    let name = match stream {
+        Stream::Output => "stdout",
+        Stream::Errors => "stderr",
     };
+    let time = rfc3339(at);
+    format!("\",\"stream\":\"{name}\",\"time\":\"{time}\"}}\n").into_bytes()
+}
+
+fn push_line(to: &mut Vec<u8>, line: &[u8], end: &[u8]) {
     to.extend_from_slice(b"{\"log\":\"");
-    for character in String::from_utf8_lossy(line).chars() {
-        match character {
-            '"' => to.extend_from_slice(b"\\\""),
-            '\\' => to.extend_from_slice(b"\\\\"),
-            '\n' => to.extend_from_slice(b"\\n"),
-            '\r' => to.extend_from_slice(b"\\r"),
-            '\t' => to.extend_from_slice(b"\\t"),
-            control if u32::from(control) < 0x20 => {
-                to.extend_from_slice(format!("\\u{:04x}", u32::from(control)).as_bytes());
-            }
-            other => to.extend_from_slice(other.encode_utf8(&mut [0; 4]).as_bytes()),
-        }
+    match std::str::from_utf8(line) {
+        Ok(text) => push_text(to, text.as_bytes()),
+        Err(_) => push_text(to, String::from_utf8_lossy(line).as_bytes()),
     }
-    to.extend_from_slice(format!("\",\"stream\":\"{name}\",\"time\":\"").as_bytes());
-    to.extend_from_slice(rfc3339(at).as_bytes());
-    to.extend_from_slice(b"\"}\n");
+    to.extend_from_slice(end);
+}
+
+/// Writes a text as JSON has it. Nearly all of it is copied as it is, in runs.
+fn push_text(to: &mut Vec<u8>, mut text: &[u8]) {
+    while !text.is_empty() {
+        let (plain, rest) = text.split_at(plain(text));
+        to.extend_from_slice(plain);
+        let Some((special, rest)) = rest.split_first() else {
+            return;
+        };
+        match special {
+            b'"' => to.extend_from_slice(b"\\\""),
+            b'\\' => to.extend_from_slice(b"\\\\"),
+            b'\n' => to.extend_from_slice(b"\\n"),
+            b'\r' => to.extend_from_slice(b"\\r"),
+            b'\t' => to.extend_from_slice(b"\\t"),
+            other => to.extend_from_slice(format!("\\u{other:04x}").as_bytes()),
+        }
+        text = rest;
+    }
+}
+
+/// How many bytes at the beginning mean themselves in JSON; looked at eight at a time.
+fn plain(text: &[u8]) -> usize {
+    const ONES: u64 = u64::MAX / 255;
+    const HIGHS: u64 = ONES << 7;
+    let has_zero = |word: u64| word.wrapping_sub(ONES) & !word & HIGHS;
+    let is = |word: u64, byte: u8| has_zero(word ^ (ONES * u64::from(byte)));
+    let control = |word: u64| word.wrapping_sub(ONES * 0x20) & !word & HIGHS;
+    let (words, _) = text.as_chunks::<8>();
+    let clean = words.iter().take_while(|bytes| {
+        let word = u64::from_le_bytes(**bytes);
+        control(word) | is(word, b'"') | is(word, b'\\') == 0
+    });
+    let skipped = clean.count() * 8;
+    let rest = text.get(skipped..).unwrap_or_default();
+    let special = |byte: &u8| *byte < 0x20 || matches!(byte, b'"' | b'\\');
+    skipped + rest.iter().position(special).unwrap_or(rest.len())
 }
 
 /// A time such as `2026-03-01T12:00:00.000000001Z`.

@@ -39,7 +39,7 @@ impl Drop for Place {
 #[test]
 fn lines_are_whole_whatever_the_reads() {
     let place = Place::new("whole");
-    let mut log = Log::open(&place.bounds(1 << 20, 1)).unwrap();
+    let mut log = Log::open(Some(&place.bounds(1 << 20, 1))).unwrap();
     log.take(Stream::Output, b"one\ntw");
     log.take(Stream::Errors, b"bad \"\x01\\\t\xff\n");
     log.take(Stream::Output, b"o\nthree");
@@ -54,9 +54,33 @@ fn lines_are_whole_whatever_the_reads() {
 }
 
 #[test]
+fn special_bytes_are_found_wherever_they_stand() {
+    for special in [b'"', b'\\', b'\n', 0, 0x1f] {
+        for length in 1..40 {
+            for at in 0..length {
+                let mut text = "aé~ \u{7f}z".repeat(8).into_bytes();
+                text.truncate(length);
+                text[at] = special;
+                let before = text.iter().position(|byte| *byte == special);
+                assert_eq!(plain(&text), before.unwrap(), "{text:?}");
+            }
+        }
+    }
+    assert_eq!(plain("aé~ \u{7f}z".repeat(8).as_bytes()), 7 * 8);
+}
+
+#[test]
+fn without_bounds_nothing_is_kept() {
+    let mut log = Log::open(None).unwrap();
+    log.take(Stream::Output, b"one\ntw");
+    log.finish();
+    assert!(log.output.is_empty());
+}
+
+#[test]
 fn endless_line_is_kept_in_pieces() {
     let place = Place::new("endless");
-    let mut log = Log::open(&place.bounds(1 << 20, 1)).unwrap();
+    let mut log = Log::open(Some(&place.bounds(1 << 20, 1))).unwrap();
     let long = vec![b'x'; LINE_LIMIT * 2 + 5];
     log.take(Stream::Output, &long);
     log.take(Stream::Output, b"\n");
@@ -71,7 +95,7 @@ fn endless_line_is_kept_in_pieces() {
 #[test]
 fn files_are_bounded_in_size_and_number() {
     let place = Place::new("bounded");
-    let mut log = Log::open(&place.bounds(200, 3)).unwrap();
+    let mut log = Log::open(Some(&place.bounds(200, 3))).unwrap();
     for number in 0..20 {
         log.take(Stream::Output, format!("line {number}\n").as_bytes());
     }

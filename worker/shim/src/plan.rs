@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use std::ffi::{CStr, CString};
 
 /// The shape of the plan. A supervisor refuses any other.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 
 /// Most binds of one container that stay tied to the host's mounts.
 pub const MOST_TIED: usize = 32;
@@ -39,8 +39,8 @@ pub struct LaunchPlan {
     pub root_read_only: bool,
     /// What becomes of the child at last.
     pub program: Program,
-    /// Where its output goes.
-    pub log: Log,
+    /// Where its output goes; nowhere if not given.
+    pub log: Option<Log>,
 }
 
 /// Paths on the host that outlive the supervisor.

@@ -71,8 +71,8 @@ pub struct ContainerPlan {
     pub labels: BTreeMap<String, String>,
     /// What asks it to end.
     pub stop_signal: i32,
-    /// How its output is kept.
-    pub log: LogBounds,
+    /// How its output is kept; none to keep nothing.
+    pub log: Option<LogBounds>,
 }
 
 /// Where the root file system comes from.
@@ -146,8 +146,8 @@ pub struct Bundle {
     pub labels: BTreeMap<String, String>,
     /// What asks it to end.
     pub stop_signal: i32,
-    /// How its output is kept.
-    pub log: LogBounds,
+    /// How its output is kept; none to keep nothing.
+    pub log: Option<LogBounds>,
 }
 
 impl Default for LogBounds {
@@ -186,7 +186,7 @@ impl Default for ContainerPlan {
             shm_bytes: 64 << 20,
             labels: BTreeMap::new(),
             stop_signal: libc::SIGTERM,
-            log: LogBounds::default(),
+            log: Some(LogBounds::default()),
         }
     }
 }

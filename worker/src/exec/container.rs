@@ -19,6 +19,7 @@ use skep_proto::spec::HealthCheck;
 use skep_proto::time::WallTime;
 use tokio::sync::Semaphore;
 
+use super::containers::Containers;
 use super::image::registry::Registries;
 use super::image::{Source, Store};
 use super::obtain::Origins;
@@ -41,7 +42,7 @@ pub struct ContainerExec<S> {
     /// Below the exec root: `TASK/{hostname,hosts,resolv.conf}`.
     files: PathBuf,
     volumes: Volumes,
-    containers: Mutex<BTreeMap<TaskId, Container>>,
+    containers: Containers,
     /// What users are to know of running tasks.
     notes: Mutex<BTreeMap<TaskId, String>>,
     making: Semaphore,
@@ -71,16 +72,19 @@ impl<S: Source + 'static> ContainerExec<S> {
             runtime,
             files,
             volumes,
-            containers: Mutex::default(),
+            containers: Containers::default(),
             notes: Mutex::default(),
             making: Semaphore::new(MAKING),
         })
     }
 
+    /// The containers, for whoever looks at them.
+    pub fn shared(&self) -> Containers {
+        self.containers.clone()
+    }
+
     fn containers(&self) -> MutexGuard<'_, BTreeMap<TaskId, Container>> {
-        self.containers
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.containers.lock()
     }
 
     fn container(&self, task: TaskId) -> Result<Container, ExecError> {

@@ -6,7 +6,9 @@
 pub mod bundle;
 pub mod cgroup;
 pub mod container;
+pub mod containers;
 pub mod image;
+pub mod logs;
 pub mod mounts;
 mod obtain;
 pub mod runtime;

@@ -242,6 +242,7 @@ impl Inner {
             group: group.clone(),
             created_ms: now_ms(),
             program: bundle.spec.process().as_ref().map(Base::of),
+            logless: bundle.log.is_none(),
         };
         let started = place
             .write(&record)

@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum};
 use super::{ContainerArgs, HealthArgs, RolloutArgs, WaitArgs};
 use crate::args::image::OriginArgs;
 use crate::args::read;
+use crate::args::streams::LogDriverArgs;
 
 /// After which ends a task is started again.
 #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,6 +107,9 @@ pub struct CreateArgs {
     /// Why, for the history.
     #[arg(long, value_name = "TEXT")]
     pub reason: Option<String>,
+    /// How its output is kept.
+    #[command(flatten)]
+    pub log: LogDriverArgs,
     /// How to wait.
     #[command(flatten)]
     pub wait: WaitArgs,

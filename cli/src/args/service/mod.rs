@@ -11,6 +11,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::read;
+use super::streams::{ExecArgs, LogsArgs};
 use super::{InspectArgs, ListArgs, RemoveArgs};
 
 pub use container::{ContainerArgs, HealthArgs};
@@ -31,6 +32,8 @@ pub enum ServiceCommand {
     Ls(ListArgs),
     /// List the tasks of services.
     Ps(PsArgs),
+    /// Show what the tasks of services, or single tasks, write.
+    Logs(LogsArgs),
     /// Show services in full.
     Inspect(InspectArgs),
     /// Change a service, replace its tasks bit by bit, and wait for the end of it.
@@ -50,6 +53,10 @@ pub enum TaskCommand {
     Ls(ListArgs),
     /// Show tasks in full.
     Inspect(InspectArgs),
+    /// Show what tasks write.
+    Logs(LogsArgs),
+    /// Run a program in the container of a task, wherever it is.
+    Exec(ExecArgs),
 }
 
 /// How to wait for a service.

@@ -80,6 +80,7 @@ async fn spec(client: &Client, args: CreateArgs) -> anyhow::Result<ServiceSpec> 
         },
         constraints: args.constraint.clone(),
         networks,
+        log: args.log.driver()?,
         ..TaskSpec::new(container(args)?)
     };
     Ok(ServiceSpec {

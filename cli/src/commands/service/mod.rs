@@ -17,7 +17,7 @@ use skep_proto::wire::v1;
 
 use super::client::{Client, persist, request};
 use super::rows::{ServiceRow, ServiceSheet};
-use super::{docker, for_each, task, watch};
+use super::{docker, for_each, logs, task, watch};
 use crate::args::service::{PsArgs, ScaleArgs, ServiceCommand, WaitArgs};
 use crate::args::{InspectArgs, ListArgs, RemoveArgs};
 use crate::output::{self, Column};
@@ -34,6 +34,7 @@ pub async fn run(client: &Client, command: ServiceCommand) -> anyhow::Result<Exi
         ServiceCommand::Create(args) => create::run(client, *args).await,
         ServiceCommand::Ls(args) => ls(client, args).await,
         ServiceCommand::Ps(args) => ps(client, args).await,
+        ServiceCommand::Logs(args) => logs::run(client, args, logs::Of::Services).await,
         ServiceCommand::Inspect(args) => inspect(client, args).await,
         ServiceCommand::Update(args) => update::run(client, *args).await,
         ServiceCommand::Rollback(args) => rollback(client, args).await,

@@ -73,6 +73,21 @@ impl User {
         Ok(())
     }
 
+    /// The name of a user id as the image's own files say; the number where they do not.
+    ///
+    /// It reads files of the image, resolved below its root, so it belongs on a blocking thread.
+    #[must_use]
+    pub fn name(root: &RootSource, uid: u32) -> String {
+        let passwd = read(root, "etc/passwd");
+        let mut entries = passwd.lines().map(|line| line.split(':'));
+        let found = entries.find_map(|mut fields| {
+            let name = fields.next()?;
+            let number: u32 = fields.nth(1)?.parse().ok()?;
+            (number == uid).then(|| name.to_owned())
+        });
+        found.unwrap_or_else(|| uid.to_string())
+    }
+
     fn among(passwd: &str, group: &str, wanted: &str) -> Result<(Self, String), UserError> {
         let (name, group_name) = match wanted.split_once(':') {
             Some((name, group)) => (name, Some(group).filter(|group| !group.is_empty())),

@@ -10,10 +10,12 @@ mod kernel;
 mod limits;
 #[cfg(test)]
 mod tests;
+mod usage;
 
 pub use detect::{Hierarchies, Layout};
 pub use devices::{DeviceRule, Kind};
 pub use limits::Limits;
+pub use usage::Usage;
 
 use skep_shim::plan;
 use std::ffi::CString;
@@ -26,7 +28,9 @@ use thiserror::Error;
 /// Where supervisors live, beside the groups of containers.
 const SUPERVISORS: &str = "_supervisors";
 /// Version 1 hierarchies that every container gets a group in.
-const ALWAYS: &[&str] = &["memory", "cpu", "cpuacct", "pids", "freezer", "devices"];
+const ALWAYS: &[&str] = &[
+    "memory", "cpu", "cpuacct", "pids", "freezer", "devices", "blkio",
+];
 /// Controllers that are handed down in the version 2 tree.
 const HANDED_DOWN: &[&str] = &["memory", "cpu", "pids", "cpuset", "io"];
 
@@ -360,6 +364,15 @@ impl Group {
             .unwrap_or_default();
         let numbers = text.lines().filter_map(|line| line.parse().ok());
         numbers.filter_map(rustix::process::Pid::from_raw).collect()
+    }
+
+    /// The processes in it.
+    #[must_use]
+    pub fn processes(&self) -> Vec<i32> {
+        let pids = self.pids();
+        pids.into_iter()
+            .map(|pid| pid.as_raw_nonzero().get())
+            .collect()
     }
 
     /// Freezes or thaws all processes; they stop soon after, not at once.

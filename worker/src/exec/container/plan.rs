@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use skep_proto::assignment::AssignedTask;
+use skep_proto::log::LogKeeping;
 use skep_proto::spec::ContainerSpec;
 
 use super::super::ExecError;
-use super::super::bundle::{ContainerPlan, Network, Resources, RootSource, User};
+use super::super::bundle::{ContainerPlan, LogBounds, Network, Resources, RootSource, User};
+use super::super::containers::NAME;
 use super::super::image::{ImageConfig, Rootfs};
 use super::{devices, files, mounts, options};
 use crate::volumes::Given;
@@ -75,11 +77,11 @@ pub(super) fn plan(
         sysctls: spec.sysctls.clone(),
         rlimits: options::rlimits(&spec.ulimits)?,
         shm_bytes: spec.shm_size.unwrap_or(SHM),
+        log: log_bounds(task)?,
         labels: labels(task),
         stop_signal: stop_signal(image)?,
         root,
         id,
-        ..ContainerPlan::default()
     })
 }
 
@@ -104,11 +106,29 @@ fn workdir(image: &ImageConfig, spec: &ContainerSpec) -> PathBuf {
     }
 }
 
+/// How its output is kept; none to keep nothing.
+fn log_bounds(task: &AssignedTask) -> Result<Option<LogBounds>, ExecError> {
+    match LogKeeping::of(task.spec.log.as_ref()).map_err(ExecError::new)? {
+        LogKeeping::None => Ok(None),
+        LogKeeping::Files {
+            max_bytes,
+            max_files,
+        } => Ok(Some(LogBounds {
+            max_bytes,
+            max_files,
+        })),
+    }
+}
+
 fn labels(task: &AssignedTask) -> BTreeMap<String, String> {
     let mut labels = task.spec.container.labels.clone();
     labels.extend([
         ("skep.task".to_owned(), task.id.to_string()),
-        ("skep.task.name".to_owned(), task.container_name()),
+        (NAME.to_owned(), task.container_name()),
+        (
+            "skep.image".to_owned(),
+            task.spec.container.image.to_string(),
+        ),
         ("skep.service".to_owned(), task.service.to_string()),
         ("skep.service.name".to_owned(), task.service_name.clone()),
     ]);

@@ -119,6 +119,27 @@ impl Container {
         self.place.log()
     }
 
+    /// Why there is no log to read, if there is none.
+    #[must_use]
+    pub fn keeps_no_log(&self) -> Option<&'static str> {
+        self.record.logless.then_some(
+            "the container's log driver is none: what it writes is not kept, and can only be seen with attach",
+        )
+    }
+
+    /// When it was made, in milliseconds since 1970.
+    #[must_use]
+    pub fn created_ms(&self) -> u64 {
+        self.record.created_ms
+    }
+
+    /// Its program and arguments; empty where an earlier release made it.
+    #[must_use]
+    pub fn command(&self) -> &[String] {
+        let program = self.record.program.as_ref();
+        program.map_or(&[], |program| &program.args)
+    }
+
     /// Its control groups.
     #[must_use]
     pub fn group(&self) -> &Group {

@@ -126,11 +126,11 @@ fn build(bundle: &Bundle, around: Surroundings<'_>) -> Result<LaunchPlan, PlanEr
             .and_then(|root| root.readonly())
             .unwrap_or(false),
         program: program(process, around.filter)?,
-        log: Log {
+        log: bundle.log.map(|bounds| Log {
             path: path(&place.log()),
-            max_bytes: bundle.log.max_bytes,
-            max_files: bundle.log.max_files.max(1),
-        },
+            max_bytes: bounds.max_bytes,
+            max_files: bounds.max_files.max(1),
+        }),
     })
 }
 

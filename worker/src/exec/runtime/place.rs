@@ -37,11 +37,16 @@ pub struct Record {
     /// What further programs begin with; absent in records of releases that ran none.
     #[serde(default)]
     pub program: Option<Base>,
+    /// True if its output is not kept.
+    #[serde(default)]
+    pub logless: bool,
 }
 
 /// What further programs in a container have of its own.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Base {
+    /// The container's own program and arguments.
+    pub args: Vec<String>,
     /// `NAME=value`.
     pub env: Vec<String>,
     /// Working directory.
@@ -59,6 +64,7 @@ impl Base {
     pub fn of(process: &Process) -> Self {
         let user = process.user();
         Self {
+            args: process.args().clone().unwrap_or_default(),
             env: process.env().clone().unwrap_or_default(),
             cwd: process.cwd().clone(),
             uid: user.uid(),

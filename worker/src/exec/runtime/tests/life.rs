@@ -81,10 +81,10 @@ async fn a_log_is_bounded() {
         "bounded",
         "n=0; while [ $n -lt 4000 ]; do echo line $n; n=$((n+1)); done",
     );
-    plan.log = LogBounds {
+    plan.log = Some(LogBounds {
         max_bytes: 40_000,
         max_files: 2,
-    };
+    });
     let container = rig.runtime.create(&plan.bundle()).await.unwrap();
     container.start().await.unwrap();
     container.wait().await;
