@@ -1,5 +1,6 @@
 //! What is told of what happens: derived in `apply`, kept in a ring, told to whoever follows.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +10,8 @@ use skep_manager::state::{Change, EVENTS_AGE, EVENTS_KEPT, Entry, State};
 use skep_proto::event::Event;
 use skep_proto::ids::{NodeId, TaskId};
 use skep_proto::node::{Availability, Node};
+use skep_proto::service::{Update, UpdateState};
+use skep_proto::spec::UpdateConfig;
 use skep_proto::task::{Slot, Task, TaskState, TaskStatus};
 use skep_proto::time::{ClusterTime, WallTime};
 use skep_proto::wire::v1;
@@ -152,6 +155,57 @@ fn a_nodes_changes_are_told_with_old_and_new() {
     let mut node = told.node(1);
     node.number = 9;
     assert_eq!(told.apply("", vec![put_node(node)]), Vec::<String>::new());
+}
+
+#[test]
+fn each_turn_of_an_update_is_told_and_its_steps_are_not() {
+    let mut told = Told::default();
+    told.apply("", vec![web()]);
+    let service = told.state.services().next().expect("a service").id;
+    let update = |state, message: &str, replacing: &[u32]| Update {
+        state,
+        from: 1,
+        to: 2,
+        started: WallTime::default(),
+        ended: None,
+        message: message.into(),
+        config: UpdateConfig::default(),
+        total: 3,
+        replacing: replacing.iter().map(|slot| Slot::Replica(*slot)).collect(),
+        failed: BTreeSet::new(),
+    };
+    let mut step = |update: Update| {
+        let version = told.state.service(service).expect("it is there").version;
+        let said = told.apply(
+            "",
+            vec![Change::Progressed {
+                service,
+                version,
+                update: Arc::new(update),
+            }],
+        );
+        let attributes = told.last().attributes;
+        let of = |name: &str| attributes.get(name).cloned().unwrap_or_default();
+        let turned = (of("updatestate.old"), of("updatestate.new"), of("reason"));
+        assert!(said.iter().all(|one| one == "service update web"));
+        (said.len(), turned.0, turned.1, turned.2)
+    };
+    let told = |old: &str, new: &str, reason: &str| (1, old.into(), new.into(), reason.into());
+    use UpdateState::{Paused, RollbackCompleted, RollbackStarted, Updating};
+    assert_eq!(step(update(Updating, "", &[1])), told("", "updating", ""));
+    assert_eq!(step(update(Updating, "1 of 3", &[2])).0, 0);
+    assert_eq!(
+        step(update(Paused, "task web.2 failed", &[])),
+        told("updating", "paused", "task web.2 failed")
+    );
+    assert_eq!(
+        step(update(RollbackStarted, "task web.2 failed", &[2])),
+        told("paused", "rollback_started", "task web.2 failed")
+    );
+    assert_eq!(
+        step(update(RollbackCompleted, "done", &[])),
+        told("rollback_started", "rollback_completed", "")
+    );
 }
 
 #[test]

@@ -143,7 +143,9 @@ impl State {
             Change::PutNode(it) => node(&it.id),
             Change::DeleteNode { node: id, .. } | Change::Turned { node: id, .. } => node(id),
             Change::PutService(it) => service(&it.id),
-            Change::DeleteService { service: id, .. } => service(id),
+            Change::DeleteService { service: id, .. } | Change::Progressed { service: id, .. } => {
+                service(id)
+            }
             Change::PutTask(it) => task(&it.id),
             Change::DeleteTask { task: id, .. } | Change::Observed { task: id, .. } => task(id),
             Change::PutNetwork(it) => network(&it.id),

@@ -35,10 +35,33 @@ pub(super) fn notes(old: Option<&Service>, new: Option<&Service>) -> Vec<Note> {
                     image(&is.task.container.image),
                 )
                 .turned("revision", old.revision, new.revision);
-            vec![update]
+            vec![stepped(update, old, new)]
+        }
+        (Some(old), Some(new)) if state(old) != state(new) => {
+            vec![stepped(note(Action::Update, new), old, new)]
         }
         _ => Vec::new(),
     }
+}
+
+/// Tells where the update stands, by Docker's name, and why it does not go on where it does not.
+fn stepped(note: Note, old: &Service, new: &Service) -> Note {
+    if state(old) == state(new) {
+        return note;
+    }
+    let reason = new.update.as_ref().filter(|update| {
+        update.state.paused() || update.state.rolls_back() && !update.state.finished()
+    });
+    note.turned("updatestate", state(old), state(new)).tell(
+        "reason",
+        reason.map_or("", |update| update.message.as_str()),
+    )
+}
+
+/// Empty before the first update.
+fn state(service: &Service) -> String {
+    let update = service.update.as_ref();
+    update.map_or_else(String::new, |update| update.state.to_string())
 }
 
 fn replicas(service: &Service) -> String {
