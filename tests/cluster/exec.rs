@@ -9,7 +9,7 @@ use crate::archive::{PROGRAM, shell_root};
 use crate::images::given;
 
 /// A cluster with a service "box" of so many tasks that can run a shell.
-fn boxes(managers: usize, workers: usize) -> Cluster {
+pub fn boxes(managers: usize, workers: usize) -> Cluster {
     let cluster = Cluster::up(SKEP, managers, workers);
     let ended = given(
         &cluster,
@@ -39,7 +39,7 @@ fn boxes(managers: usize, workers: usize) -> Cluster {
 }
 
 /// Ids of the tasks and their nodes.
-fn tasks(cluster: &Cluster) -> Vec<(String, String)> {
+pub fn tasks(cluster: &Cluster) -> Vec<(String, String)> {
     let tasks = cluster.running("node-1", "box");
     let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
     tasks

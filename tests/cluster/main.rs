@@ -9,8 +9,8 @@
 mod archive;
 mod bad_input;
 mod events;
-mod full_disk;
 mod exec;
+mod full_disk;
 mod health;
 mod images;
 mod logs;
@@ -19,6 +19,7 @@ mod one_node;
 mod overlay;
 mod published;
 mod stacks;
+mod terminal;
 mod three_managers;
 mod updates;
 mod volumes;

@@ -161,19 +161,21 @@ pub struct LogDriverArgs {
 }
 
 impl LogDriverArgs {
-    /// The driver that was typed; none where nothing was.
+    /// The driver that was typed, or else `had`. Options alone are those of the driver that was there.
     ///
     /// # Errors
     /// Names an option that is not NAME=VALUE.
-    pub fn driver(&self) -> anyhow::Result<Option<LogDriver>> {
+    pub fn driver(&self, had: Option<LogDriver>) -> anyhow::Result<Option<LogDriver>> {
         if self.log_driver.is_none() && self.log_opt.is_empty() {
+            return Ok(had);
+        }
+        let had = had.map_or_else(|| "json-file".into(), |had| had.name);
+        let name = self.log_driver.clone().unwrap_or(had);
+        if name.is_empty() && self.log_opt.is_empty() {
             return Ok(None);
         }
         let mut driver = LogDriver {
-            name: self
-                .log_driver
-                .clone()
-                .unwrap_or_else(|| "json-file".into()),
+            name,
             options: std::collections::BTreeMap::new(),
         };
         for option in &self.log_opt {

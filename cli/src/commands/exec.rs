@@ -126,6 +126,7 @@ struct Signals {
     resized: Signal,
     interrupt: Signal,
     terminate: Signal,
+    quit: Signal,
     hangup: Signal,
 }
 
@@ -135,6 +136,7 @@ impl Signals {
             resized: signal(SignalKind::window_change())?,
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
+            quit: signal(SignalKind::quit())?,
             hangup: signal(SignalKind::hangup())?,
         })
     }
@@ -181,6 +183,7 @@ impl Session {
                 // On a raw terminal they are typed and arrive as bytes.
                 _ = signals.interrupt.recv() => self.send(In::Signal(2)).await,
                 _ = signals.terminate.recv() => self.send(In::Signal(15)).await,
+                _ = signals.quit.recv() => self.send(In::Signal(3)).await,
                 // With its terminal its user is gone.
                 _ = signals.hangup.recv() => return Ok(code(129)),
             }

@@ -1,7 +1,7 @@
 //! One task's log as it comes from its node.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use skep_proto::task::Task;
 use skep_proto::wire::v1;
@@ -18,6 +18,8 @@ const BEGIN: Duration = Duration::from_secs(10);
 
 /// From one try to reach a node again to the next.
 const PAUSE: Duration = Duration::from_millis(200);
+/// For a node that managers take for up to answer again: as long as a daemon may be away that said it restarts.
+const AWAY: Duration = Duration::from_secs(60);
 
 /// What a source says.
 pub enum Said {
@@ -55,21 +57,23 @@ pub fn open(
 }
 
 /// How far a log was read, to go on there over a new connection.
-#[derive(Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
 struct Position {
     /// Time of the last record.
     at_ns: u64,
     /// How many of that time were read: what is written together has the same.
     of_that_time: u64,
+    /// What was there when the call came has been read: nobody waits for this source any more.
+    caught_up: bool,
+    /// How often the node began to answer.
+    begun: u64,
 }
 
 impl Position {
     fn pass(&mut self, record: &v1::LogRecord) {
         if record.at_ns != self.at_ns {
-            *self = Self {
-                at_ns: record.at_ns,
-                of_that_time: 0,
-            };
+            self.at_ns = record.at_ns;
+            self.of_that_time = 0;
         }
         self.of_that_time += 1;
     }
@@ -95,14 +99,23 @@ async fn read(
     sender: &mpsc::Sender<Said>,
 ) -> Result<(), String> {
     let mut position = None;
+    let mut broken: Option<(Position, Instant)> = None;
     loop {
         let stop = read_once(relay, state, task, (range, number), &mut position, sender).await;
-        match stop {
+        let reason = match stop {
             Stop::Over => return Ok(()),
             Stop::Refused(reason) => return Err(reason),
-            Stop::Broken(reason) if !range.follow || position.is_none() => return Err(reason),
-            Stop::Broken(_) => tokio::time::sleep(PAUSE).await,
+            Stop::Broken(reason) => reason,
+        };
+        let Some(place) = position.filter(|place| range.follow && place.caught_up) else {
+            return Err(reason);
+        };
+        match broken {
+            Some((at, since)) if at == place && since.elapsed() > AWAY => return Err(reason),
+            Some((at, _)) if at == place => {}
+            _ => broken = Some((place, Instant::now())),
         }
+        tokio::time::sleep(PAUSE).await;
     }
 }
 
@@ -146,8 +159,9 @@ async fn read_once(
     };
     let place = position.get_or_insert_with(|| Position {
         at_ns: range.since_ns.unwrap_or(0),
-        of_that_time: 0,
+        ..Position::default()
     });
+    place.begun += 1;
     loop {
         let answer = match answers.message().await {
             Ok(Some(answer)) => answer,
@@ -172,7 +186,9 @@ async fn read_once(
             if place.at_ns == 0 && range.tail.is_some() {
                 place.at_ns = now_ns();
             }
-            if sender.send(Said::CaughtUp).await.is_err() {
+            // Once is enough: after a break the merge has long been over.
+            let first = !std::mem::replace(&mut place.caught_up, true);
+            if first && sender.send(Said::CaughtUp).await.is_err() {
                 return Stop::Over;
             }
         }

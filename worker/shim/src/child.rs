@@ -6,6 +6,7 @@
 use crate::kernel::{self, Errno, identity, mount};
 use crate::report::{self, Act, During, Fault};
 use crate::steps;
+use crate::streams::{self, Streams};
 use skep_shim::plan::{LaunchPlan, Program};
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
@@ -21,9 +22,7 @@ pub struct Prepared {
     pub overlay_options: CString,
     /// The network namespace to join.
     pub network: Option<OwnedFd>,
-    pub input: OwnedFd,
-    pub output: OwnedFd,
-    pub errors: OwnedFd,
+    pub streams: Streams,
     /// Reports go here; it closes at exec.
     pub report: OwnedFd,
     /// A byte from here is the start; its end means that the supervisor is gone.
@@ -66,7 +65,7 @@ fn become_container(plan: &LaunchPlan, prepared: &Prepared) -> Result<(), Fault>
     }
     mount::enter(root.as_fd()).during(Act::ChangeRoot)?;
     mount::pivot_here().during(Act::ChangeRoot)?;
-    connect(prepared)?;
+    streams::connect(&prepared.streams, plan.program.uid)?;
     become_user(&plan.program)?;
     identity::die_with_parent().during(Act::DieWithParent)?;
     await_start(prepared)
@@ -92,14 +91,6 @@ pub fn set_oom_score(score: &[u8]) -> Result<(), Fault> {
         Err(Errno(libc::EACCES | libc::EPERM)) => Ok(()),
         other => other.during(Act::OomScore),
     }
-}
-
-fn connect(prepared: &Prepared) -> Result<(), Fault> {
-    kernel::place(prepared.input.as_fd(), 0).during(Act::Output)?;
-    kernel::place(prepared.output.as_fd(), 1).during(Act::Output)?;
-    kernel::place(prepared.errors.as_fd(), 2).during(Act::Output)?;
-    kernel::close_at_exec(3).during(Act::Output)?;
-    identity::own_session().during(Act::Session)
 }
 
 /// Takes the program's limits, user and rights, and enters its working directory.

@@ -1,11 +1,12 @@
 //! Further programs in the container: begun for a connection, told of, and ended with it.
 
-use crate::join::{self, Prepared, Streams};
+use crate::join::{self, Prepared};
 use crate::kernel::wait::{self, End, Side};
 use crate::kernel::{self, Errno, identity};
 use crate::launch::Container;
 use crate::report::{self, Report};
 use crate::serve::now_ms;
+use crate::streams::Streams;
 use skep_shim::plan::{Capabilities, Program};
 use skep_shim::protocol::{Exec, Exit, Failure, Reply};
 use std::os::fd::{AsFd, OwnedFd};

@@ -4,8 +4,9 @@
 //! before it can be seen there, and the file it runs until exec is sealed: nobody inside can reach through it.
 
 use crate::child;
-use crate::kernel::{self, identity, pass, terminal};
+use crate::kernel::{self, identity};
 use crate::report::{Act, During, Fault};
+use crate::streams::{self, Streams};
 use skep_shim::plan::{LaunchPlan, Program};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -16,17 +17,6 @@ const NAMESPACES: i32 = libc::CLONE_NEWNS
     | libc::CLONE_NEWIPC
     | libc::CLONE_NEWNET
     | libc::CLONE_NEWCGROUP;
-
-/// Where its input and output are.
-pub enum Streams {
-    /// Standard input, output and errors.
-    Files([OwnedFd; 3]),
-    /// A new terminal, whose master goes to a socket.
-    Terminal {
-        master_to: OwnedFd,
-        size: (u16, u16),
-    },
-}
 
 /// What it needs, made before clone.
 pub struct Prepared<'p> {
@@ -62,31 +52,7 @@ fn join(prepared: &Prepared<'_>) -> Result<(), Fault> {
     }
     child::set_oom_score(&prepared.oom_score)?;
     identity::join(prepared.first, NAMESPACES).during(Act::JoinContainer)?;
-    identity::own_session().during(Act::Session)?;
-    connect(prepared)?;
-    kernel::close_at_exec(3).during(Act::Output)?;
+    streams::connect(&prepared.streams, prepared.program.uid)?;
     child::become_user(prepared.program)?;
     identity::die_with_parent().during(Act::DieWithParent)
-}
-
-fn connect(prepared: &Prepared<'_>) -> Result<(), Fault> {
-    match &prepared.streams {
-        Streams::Files(files) => {
-            for (file, number) in files.iter().zip(0..) {
-                kernel::place(file.as_fd(), number).during(Act::Output)?;
-            }
-            Ok(())
-        }
-        Streams::Terminal { master_to, size } => {
-            let (master, peer) = terminal::open_new().during(Act::Terminal)?;
-            terminal::resize(peer.as_fd(), *size).during(Act::Terminal)?;
-            let (uid, gid) = (prepared.program.uid, u32::MAX);
-            kernel::give(peer.as_fd(), uid, gid).during(Act::Terminal)?;
-            pass::send(master_to.as_fd(), master.as_fd()).during(Act::Terminal)?;
-            for number in 0..3 {
-                kernel::place(peer.as_fd(), number).during(Act::Output)?;
-            }
-            terminal::control(peer.as_fd()).during(Act::Terminal)
-        }
-    }
 }

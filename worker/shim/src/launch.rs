@@ -2,15 +2,16 @@
 
 use crate::child::{self, Prepared};
 use crate::kernel::wait::{self, Side};
-use crate::kernel::{self, Errno};
+use crate::kernel::{self, Errno, pass};
 use crate::log::Log;
 use crate::report::{self, Report};
 use crate::serve;
+use crate::streams::Streams;
 use skep_shim::plan::{LaunchPlan, Root};
 use skep_shim::protocol::{Failure, Note};
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 
 /// A container that exists and waits for its start.
@@ -32,8 +33,15 @@ pub struct Container {
 struct Ends {
     start: OwnedFd,
     report: OwnedFd,
-    output: OwnedFd,
-    errors: OwnedFd,
+    output: Output,
+}
+
+/// Where what the child writes can be read.
+enum Output {
+    /// Standard output and errors.
+    Pipes(OwnedFd, OwnedFd),
+    /// Here the master of its terminal comes before it reports.
+    MasterFrom(UnixStream),
 }
 
 /// What failed before the child could report: the act and the kernel's reason.
@@ -51,7 +59,7 @@ pub fn launch(plan: LaunchPlan) -> Result<Container, (LaunchPlan, Failure)> {
     match try_launch(&plan) {
         Ok(Ok((pid, pidfd, listener, ends, log))) => {
             let (start, report) = (Some(ends.start), Some(ends.report));
-            let (output, errors) = (Some(ends.output), Some(ends.errors));
+            let (output, errors) = ends.output.descriptors();
             let note = Note::Created {
                 pid,
                 supervisor: std::process::id().cast_signed(),
@@ -146,14 +154,8 @@ fn bind(socket: &Path) -> std::io::Result<UnixListener> {
 
 fn prepare(plan: &LaunchPlan) -> Result<(Prepared, Ends), Early> {
     let pipe = || kernel::pipe(0).map_err(during("make a pipe"));
-    let open = |path, flags| kernel::open(path, flags).map_err(during("open the null device"));
     let ((report, reporting), (starting, start)) = (pipe()?, pipe()?);
-    let ((output, child_output), (errors, child_errors)) = (pipe()?, pipe()?);
-    for end in [&child_output, &child_errors] {
-        // So that /dev/stdout can be opened by a program that does not run as root.
-        kernel::give(end.as_fd(), plan.program.uid, plan.program.gid)
-            .map_err(during("give the output to the user"))?;
-    }
+    let (streams, output) = streams(plan)?;
     let network = plan
         .join_network
         .as_ref()
@@ -163,9 +165,7 @@ fn prepare(plan: &LaunchPlan) -> Result<(Prepared, Ends), Early> {
     let prepared = Prepared {
         overlay_options: overlay_options(&plan.root),
         network,
-        input: open(c"/dev/null", libc::O_RDONLY)?,
-        output: child_output,
-        errors: child_errors,
+        streams,
         report: reporting,
         start: starting,
         args: kernel::pointers(&plan.program.args),
@@ -178,9 +178,51 @@ fn prepare(plan: &LaunchPlan) -> Result<(Prepared, Ends), Early> {
             start,
             report,
             output,
-            errors,
         },
     ))
+}
+
+/// The child's side, and ours.
+fn streams(plan: &LaunchPlan) -> Result<(Streams, Output), Early> {
+    if plan.terminal {
+        let pair = UnixStream::pair().and_then(|(ours, theirs)| {
+            // It has come, or it never will.
+            ours.set_nonblocking(true)?;
+            Ok((ours, theirs))
+        });
+        let (ours, theirs) = pair.map_err(|error| io("make a socket", &error))?;
+        let master_to = theirs.into();
+        let size = (0, 0);
+        return Ok((
+            Streams::Terminal { master_to, size },
+            Output::MasterFrom(ours),
+        ));
+    }
+    let pipe = || kernel::pipe(0).map_err(during("make a pipe"));
+    let ((output, child_output), (errors, child_errors)) = (pipe()?, pipe()?);
+    for end in [&child_output, &child_errors] {
+        // So that /dev/stdout can be opened by a program that does not run as root.
+        kernel::give(end.as_fd(), plan.program.uid, plan.program.gid)
+            .map_err(during("give the output to the user"))?;
+    }
+    let input =
+        kernel::open(c"/dev/null", libc::O_RDONLY).map_err(during("open the null device"))?;
+    let files = Streams::Files([input, child_output, child_errors]);
+    Ok((files, Output::Pipes(output, errors)))
+}
+
+impl Output {
+    /// What is read of the child, which has reported: its output, and its errors if they come apart.
+    fn descriptors(self) -> (Option<OwnedFd>, Option<OwnedFd>) {
+        match self {
+            Self::Pipes(output, errors) => (Some(output), Some(errors)),
+            Self::MasterFrom(socket) => {
+                let mut came = Vec::new();
+                let _ = pass::receive(socket.as_fd(), &mut [0], &mut came);
+                (came.pop(), None)
+            }
+        }
+    }
 }
 
 /// All options in one string; empty if that cannot be, and then only the new way is left.

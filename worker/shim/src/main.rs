@@ -13,6 +13,7 @@ mod log;
 mod report;
 mod serve;
 mod steps;
+mod streams;
 
 use skep_shim::protocol::{self, Note, Reply, Request};
 use std::io::{Read, Write};

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use std::ffi::{CStr, CString};
 
 /// The shape of the plan. A supervisor refuses any other.
-pub const VERSION: u16 = 2;
+pub const VERSION: u16 = 3;
 
 /// Most binds of one container that stay tied to the host's mounts.
 pub const MOST_TIED: usize = 32;
@@ -39,6 +39,8 @@ pub struct LaunchPlan {
     pub root_read_only: bool,
     /// What becomes of the child at last.
     pub program: Program,
+    /// True if its input and output are a terminal of its own.
+    pub terminal: bool,
     /// Where its output goes; nowhere if not given.
     pub log: Option<Log>,
 }

@@ -5,9 +5,9 @@
 //! the note, once a daemon has been told).
 
 use crate::further::{self, Further};
-use crate::kernel;
 use crate::kernel::pass;
 use crate::kernel::wait::{self, End, Watch};
+use crate::kernel::{self, Errno};
 use crate::launch::Container;
 use crate::log::{self, Stream};
 use crate::report::{self, Report};
@@ -224,6 +224,8 @@ impl Supervisor {
                     .take(stream, self.chunk.get(..count).unwrap_or_default());
                 true
             }
+            Err(Errno(libc::EAGAIN | libc::EINTR)) => false,
+            // A pipe ends with zero bytes, a terminal that nobody has open with a refusal.
             _ => {
                 *pipe = None;
                 false

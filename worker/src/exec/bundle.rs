@@ -71,6 +71,8 @@ pub struct ContainerPlan {
     pub labels: BTreeMap<String, String>,
     /// What asks it to end.
     pub stop_signal: i32,
+    /// True if its input and output are a terminal of its own, into which nobody types.
+    pub tty: bool,
     /// How its output is kept; none to keep nothing.
     pub log: Option<LogBounds>,
 }
@@ -186,6 +188,7 @@ impl Default for ContainerPlan {
             shm_bytes: 64 << 20,
             labels: BTreeMap::new(),
             stop_signal: libc::SIGTERM,
+            tty: false,
             log: Some(LogBounds::default()),
         }
     }
@@ -240,7 +243,7 @@ impl ContainerPlan {
             .set_ambient(kept(&none));
         let mut process = Process::default();
         process
-            .set_terminal(Some(false))
+            .set_terminal(Some(self.tty))
             .set_user(self.user.to_oci())
             .set_args(Some(self.args.clone()))
             .set_env(Some(self.env.clone()))

@@ -1,9 +1,10 @@
 //! Sends a container's log: what is there, then, if asked, what follows until it has ended.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use skep_proto::wire::v1;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tonic::Status;
 
 use super::Answers;
@@ -15,10 +16,36 @@ const AHEAD: usize = 2;
 /// Records of one answer: below gRPC's bound of 4 MiB even where every line is the longest, 48 KiB.
 const RECORDS: usize = 64;
 
+/// Logs read at once, each by a thread of its own: a follower may stay for days, and must not keep the daemon's
+/// own work from its threads.
+const READERS: usize = 512;
+
 type Sender = mpsc::Sender<Result<v1::ContainerLogs, Status>>;
+
+/// Who may read a log now.
+#[derive(Clone, Debug)]
+pub(super) struct Readers(Arc<Semaphore>);
+
+impl Default for Readers {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(READERS)))
+    }
+}
+
+impl Readers {
+    fn one(&self) -> Result<OwnedSemaphorePermit, Status> {
+        let one = self.0.clone().try_acquire_owned();
+        one.map_err(|_| {
+            Status::resource_exhausted(format!(
+                "{READERS} logs are being read on this node already; end a follower first"
+            ))
+        })
+    }
+}
 
 /// Sends what a range says.
 pub(super) fn send(
+    readers: &Readers,
     container: &Container,
     range: &v1::LogRange,
 ) -> Result<Answers<v1::ContainerLogs>, Status> {
@@ -33,14 +60,17 @@ pub(super) fn send(
         until: at(range.until_ns),
     };
     let (sender, receiver) = mpsc::channel(AHEAD);
-    let container = container.clone();
-    tokio::task::spawn_blocking(move || {
+    let (container, one) = (container.clone(), readers.one()?);
+    let thread = std::thread::Builder::new().name("log reader".into());
+    let begun = thread.spawn(move || {
+        let _one = one;
         if let Err(error) = read(&container, range, follow, &sender) {
             let reason = format!("cannot read the log of {}: {error}", container.id());
             // The reader may be gone; then nobody needs to know.
             let _ = sender.blocking_send(Err(Status::internal(reason)));
         }
     });
+    begun.map_err(|error| Status::unavailable(format!("cannot begin a thread: {error}")))?;
     Ok(Answers::new(receiver))
 }
 

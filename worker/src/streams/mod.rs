@@ -23,6 +23,7 @@ use crate::exec::runtime::Container;
 #[derive(Clone, Debug)]
 pub struct StreamServer {
     containers: Containers,
+    readers: logs::Readers,
 }
 
 type Answers<T> = ReceiverStream<Result<T, Status>>;
@@ -30,7 +31,10 @@ type Answers<T> = ReceiverStream<Result<T, Status>>;
 impl StreamServer {
     /// For these containers.
     pub fn new(containers: Containers) -> Self {
-        Self { containers }
+        Self {
+            containers,
+            readers: logs::Readers::default(),
+        }
     }
 
     /// Lets users of this machine's socket through, and of other nodes managers alone.
@@ -70,7 +74,11 @@ impl v1::containers_server::Containers for StreamServer {
         let message = request.into_inner();
         let container = self.find(&message.reference)?;
         let range = message.range.unwrap_or_default();
-        Ok(Response::new(logs::send(&container, &range)?))
+        Ok(Response::new(logs::send(
+            &self.readers,
+            &container,
+            &range,
+        )?))
     }
 
     async fn exec(

@@ -107,6 +107,9 @@ pub struct CreateArgs {
     /// Why, for the history.
     #[arg(long, value_name = "TEXT")]
     pub reason: Option<String>,
+    /// Give its tasks a terminal for their output, into which nobody types.
+    #[arg(long, short)]
+    pub tty: bool,
     /// How its output is kept.
     #[command(flatten)]
     pub log: LogDriverArgs,

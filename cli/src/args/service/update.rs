@@ -9,6 +9,7 @@ use skep_proto::spec::{PortSpec, Protocol};
 use super::{ConditionArg, EXIT_CODES, RolloutArgs, UpdateContainerArgs, WaitArgs};
 use crate::args::image::OriginArgs;
 use crate::args::read;
+use crate::args::streams::LogDriverArgs;
 
 /// A service to change.
 #[derive(Args, Debug)]
@@ -106,6 +107,9 @@ pub struct UpdateArgs {
     /// What its containers are.
     #[command(flatten)]
     pub container: UpdateContainerArgs,
+    /// How its output is kept; --log-driver "" is the default again.
+    #[command(flatten)]
+    pub log: LogDriverArgs,
     /// How tasks are replaced.
     #[command(flatten)]
     pub rollout: RolloutArgs,

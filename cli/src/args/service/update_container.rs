@@ -29,6 +29,9 @@ pub struct UpdateContainerArgs {
     /// Make the container's root file system read-only, or not.
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     pub read_only: Option<bool>,
+    /// Give its tasks a terminal for their output, or not.
+    #[arg(long, short, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    pub tty: Option<bool>,
     /// Run a small init as first process, or not.
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     pub init: Option<bool>,

@@ -41,6 +41,7 @@ pub(super) fn changed(
     change_ports(&mut new.ports, args);
     change_container(&mut new.task.container, args)?;
     change_task(&mut new.task, args, networks);
+    new.task.log = args.log.driver(new.task.log.take())?;
     args.rollout.fill(&mut new.update, &mut new.rollback);
     Ok(new)
 }

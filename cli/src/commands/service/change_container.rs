@@ -18,6 +18,7 @@ pub(super) fn change(spec: &mut ContainerSpec, args: &UpdateContainerArgs) {
     text(&args.workdir, &mut spec.workdir);
     spec.read_only = args.read_only.unwrap_or(spec.read_only);
     spec.init = args.init.unwrap_or(spec.init);
+    spec.tty = args.tty.unwrap_or(spec.tty);
     spec.oom_score_adj = args.oom_score_adj.unwrap_or(spec.oom_score_adj);
     spec.shm_size = args.shm_size.or(spec.shm_size);
     list(&mut spec.groups, &args.group_add, &args.group_rm);

@@ -90,3 +90,17 @@ fn a_limit_of_zero_is_no_limit() {
     let new = changed(&with, &typed(&["--limit-memory", "0"]), Networks::default());
     assert_eq!(new.unwrap().task.limits.memory, None);
 }
+
+#[test]
+fn a_terminal_and_the_log_driver_change_and_go_back() {
+    let new = after(&["-t", "--log-driver", "local", "--log-opt", "max-size=1m"]);
+    assert!(new.task.container.tty);
+    let log = new.task.log.clone().unwrap();
+    assert_eq!((&*log.name, &*log.options["max-size"]), ("local", "1m"));
+    let again = |words: &[&str]| changed(&new, &typed(words), Networks::default()).unwrap();
+    assert_eq!(again(&["--env-add", "A=2"]).task.log, Some(log));
+    let log = again(&["--log-opt", "max-file=2"]).task.log.unwrap();
+    assert_eq!((&*log.name, log.options.len()), ("local", 1));
+    let back = again(&["--tty=false", "--log-driver", ""]).task;
+    assert_eq!((back.container.tty, back.log), (false, None));
+}

@@ -80,7 +80,7 @@ async fn spec(client: &Client, args: CreateArgs) -> anyhow::Result<ServiceSpec> 
         },
         constraints: args.constraint.clone(),
         networks,
-        log: args.log.driver()?,
+        log: args.log.driver(None)?,
         ..TaskSpec::new(container(args)?)
     };
     Ok(ServiceSpec {
@@ -105,6 +105,7 @@ fn container(args: CreateArgs) -> anyhow::Result<ContainerSpec> {
         labels: labels(&args.container_label)?,
         hostname: args.hostname,
         stop_signal: args.stop_signal,
+        tty: args.tty,
         stop_grace: args.stop_grace_period,
         ..ContainerSpec::new(args.image)
     };

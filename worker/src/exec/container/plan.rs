@@ -51,7 +51,7 @@ pub(super) fn plan(
     let privileges = &spec.privileges;
     Ok(ContainerPlan {
         args,
-        env: environment(image, &spec.env, &hostname, &home),
+        env: environment(image, spec, &hostname, &home),
         cwd: workdir(image, spec),
         user,
         mounts: attachments,
@@ -77,6 +77,7 @@ pub(super) fn plan(
         sysctls: spec.sysctls.clone(),
         rlimits: options::rlimits(&spec.ulimits)?,
         shm_bytes: spec.shm_size.unwrap_or(SHM),
+        tty: spec.tty,
         log: log_bounds(task)?,
         labels: labels(task),
         stop_signal: stop_signal(image)?,
@@ -156,11 +157,17 @@ fn arguments(image: &ImageConfig, spec: &ContainerSpec) -> Result<Vec<String>, E
 }
 
 /// Later ones count; each name once.
-fn environment(image: &ImageConfig, own: &[String], hostname: &str, home: &str) -> Vec<String> {
+fn environment(
+    image: &ImageConfig,
+    spec: &ContainerSpec,
+    hostname: &str,
+    home: &str,
+) -> Vec<String> {
     let mut all: Vec<String> = ContainerPlan::default().env;
     all.extend([format!("HOSTNAME={hostname}"), format!("HOME={home}")]);
+    all.extend(spec.tty.then(|| "TERM=xterm".to_owned()));
     let name = |entry: &str| entry.split('=').next().unwrap_or_default().to_owned();
-    for entry in image.env.iter().chain(own) {
+    for entry in image.env.iter().chain(&spec.env) {
         all.retain(|known| name(known) != name(entry));
         // A name without a value takes a variable away.
         if entry.contains('=') {

@@ -35,8 +35,18 @@ fn arguments_follow_the_image_unless_the_service_has_its_own() {
 
 #[test]
 fn environment_is_the_images_and_then_the_services() {
-    let environment = environment(&image(), &texts(&["A=mine", "HOME"]), "host", "/root");
-    assert_eq!(environment, ["HOSTNAME=host", "PATH=/own", "A=mine"]);
+    let mut spec = ContainerSpec {
+        env: texts(&["A=mine", "HOME"]),
+        ..ContainerSpec::new("x")
+    };
+    let all = environment(&image(), &spec, "host", "/root");
+    assert_eq!(all, ["HOSTNAME=host", "PATH=/own", "A=mine"]);
+    spec.tty = true;
+    let all = environment(&image(), &spec, "host", "/root");
+    assert_eq!(all[1..], ["TERM=xterm", "PATH=/own", "A=mine"]);
+    spec.env.push("TERM=vt100".to_owned());
+    let all = environment(&image(), &spec, "host", "/root");
+    assert_eq!(all[1..], ["PATH=/own", "A=mine", "TERM=vt100"]);
 }
 
 #[test]

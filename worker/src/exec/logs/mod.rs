@@ -20,7 +20,7 @@ pub use line::{Record, Stream};
 use wake::Wake;
 
 /// Bytes read at a time.
-const CHUNK: usize = 256 << 10;
+const CHUNK: usize = 64 << 10;
 /// Bytes of one line of JSON; what is longer is no line of ours.
 const LONGEST: usize = 1 << 20;
 /// How long a follower waits before it looks by itself whether anybody still wants to know.

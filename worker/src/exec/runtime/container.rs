@@ -123,7 +123,7 @@ impl Container {
     #[must_use]
     pub fn keeps_no_log(&self) -> Option<&'static str> {
         self.record.logless.then_some(
-            "the container's log driver is none: what it writes is not kept, and can only be seen with attach",
+            "the container's log driver is none: what it writes is not kept; service update --log-driver local keeps it",
         )
     }
 

@@ -126,6 +126,7 @@ fn build(bundle: &Bundle, around: Surroundings<'_>) -> Result<LaunchPlan, PlanEr
             .and_then(|root| root.readonly())
             .unwrap_or(false),
         program: program(process, around.filter)?,
+        terminal: process.terminal().unwrap_or(false),
         log: bundle.log.map(|bounds| Log {
             path: path(&place.log()),
             max_bytes: bounds.max_bytes,

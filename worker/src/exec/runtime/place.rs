@@ -45,7 +45,8 @@ pub struct Record {
 /// What further programs in a container have of its own.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Base {
-    /// The container's own program and arguments.
+    /// The container's own program and arguments; absent in records of earlier releases.
+    #[serde(default)]
     pub args: Vec<String>,
     /// `NAME=value`.
     pub env: Vec<String>,

@@ -75,6 +75,43 @@ async fn both_streams_are_kept_whole() {
 }
 
 #[tokio::test]
+async fn a_terminal_of_its_own_controls_the_program_and_is_kept_in_the_log() {
+    let rig = Rig::new("tty");
+    let mut plan = rig.plan(
+        "tty",
+        "readlink /proc/self/fd/0; test -t 1 && test -t 2 && : < /dev/tty && echo controls; echo to stderr >&2; \
+        n=0; while [ $n -lt 3000 ]; do echo line $n; n=$((n+1)); done; exit 3",
+    );
+    plan.tty = true;
+    plan.user.uid = 1234;
+    let container = rig.runtime.create(&plan.bundle()).await.unwrap();
+    container.start().await.unwrap();
+    let ended = tokio::time::timeout(SOON, container.wait()).await.unwrap();
+    assert_eq!(ended.code, 3);
+    let kept = output(&container);
+    let lines: Vec<_> = kept.stdout.split("\r\n").collect();
+    assert_eq!(
+        lines[..4],
+        ["/dev/pts/0", "controls", "to stderr", "line 0"]
+    );
+    assert_eq!((lines.len(), lines[3002]), (3004, "line 2999"));
+    assert_eq!(kept.stderr, "");
+    container.delete().await.unwrap();
+
+    // Nobody types, and that is no end of the input.
+    let mut plan = rig.plan("waits", "echo ready; read line; echo never");
+    plan.tty = true;
+    let container = rig.runtime.create(&plan.bundle()).await.unwrap();
+    container.start().await.unwrap();
+    until("it waits", || output(&container).stdout == "ready\r\n").await;
+    assert!(container.ended().is_none());
+    container.kill(9).await.unwrap();
+    container.wait().await;
+    container.delete().await.unwrap();
+    rig.assert_nothing_left("waits");
+}
+
+#[tokio::test]
 async fn a_log_is_bounded() {
     let rig = Rig::new("bounded");
     let mut plan = rig.plan(
