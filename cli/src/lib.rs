@@ -47,6 +47,8 @@ fn obey(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Daemon(args) => daemon::run(daemon::config::read(args, host)?),
         Command::Lab(args) => lab::run(args),
         Command::Demo(args) => demo::run(args.keep),
+        Command::Completion(args) => commands::shell::complete(args),
+        Command::Man(args) => commands::shell::manual(&args),
         command => {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()

@@ -5,6 +5,7 @@ pub mod image;
 pub mod network;
 pub mod read;
 pub mod service;
+pub mod shell;
 pub mod stack;
 pub mod streams;
 pub mod swarm;
@@ -85,6 +86,10 @@ pub enum Command {
     Lab(crate::lab::LabArgs),
     /// Show a whole cluster at work on this machine, in under a minute.
     Demo(DemoArgs),
+    /// Print what a shell completes commands and options with.
+    Completion(shell::CompletionArgs),
+    /// Print the manual page, or write the pages of all commands.
+    Man(shell::ManArgs),
 }
 
 /// How to show how a cluster works.

@@ -12,6 +12,7 @@ pub mod node;
 pub mod rollout;
 pub mod rows;
 pub mod service;
+pub mod shell;
 pub mod stack;
 pub mod swarm;
 pub mod system;
@@ -58,9 +59,12 @@ pub async fn run(command: Command, host: Option<&str>) -> anyhow::Result<ExitCod
         Command::Events(args) => events::run(&client, args).await,
         Command::System(command) => system::run(&client, command).await,
         // These need no daemon, or have been done.
-        Command::Stack(_) | Command::Daemon(_) | Command::Demo(_) | Command::Lab(_) => {
-            Ok(ExitCode::SUCCESS)
-        }
+        Command::Stack(_)
+        | Command::Daemon(_)
+        | Command::Demo(_)
+        | Command::Lab(_)
+        | Command::Completion(_)
+        | Command::Man(_) => Ok(ExitCode::SUCCESS),
         Command::Logout(args) => login::log_out(&args),
     }
 }
