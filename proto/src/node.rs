@@ -79,6 +79,25 @@ pub enum Availability {
     Pause,
     /// Its tasks go elsewhere and it gets no new task.
     Drain,
+    /// As drain, but a task that runs is ended only once its replacement runs elsewhere.
+    Surge,
+}
+
+impl Availability {
+    /// Whether its tasks are to go elsewhere.
+    pub fn drains(self) -> bool {
+        matches!(self, Self::Drain | Self::Surge)
+    }
+}
+
+impl fmt::Display for Availability {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Active => "active",
+            Self::Pause => "pause",
+            Self::Drain | Self::Surge => "drain",
+        })
+    }
 }
 
 /// What a node says of itself when its session opens.
@@ -102,6 +121,8 @@ pub struct NodeDescription {
     pub door: Option<u16>,
     /// Names of the volumes it has, ascending. Said in reports, and kept when it says hello again.
     pub volumes: Vec<String>,
+    /// What it has of other things that tasks can reserve, by kind.
+    pub generic: BTreeMap<String, u64>,
 }
 
 /// Whether a node is there.

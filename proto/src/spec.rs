@@ -97,6 +97,16 @@ impl Mode {
             Self::Global | Self::ReplicatedJob { .. } | Self::GlobalJob => None,
         }
     }
+
+    /// Whether its tasks are to end well and then be no more.
+    pub fn is_job(self) -> bool {
+        matches!(self, Self::ReplicatedJob { .. } | Self::GlobalJob)
+    }
+
+    /// Whether it has one task on each node that meets the constraints.
+    pub fn is_global(self) -> bool {
+        matches!(self, Self::Global | Self::GlobalJob)
+    }
 }
 
 /// What a task runs and under which conditions: a change of it means new tasks.
@@ -126,6 +136,34 @@ pub struct TaskSpec {
     pub log: Option<LogDriver>,
     /// A number that differs makes new tasks though nothing else does.
     pub force: u64,
+}
+
+impl Platform {
+    /// Whether a node that says this of itself runs what is built for this platform. An empty word fits
+    /// anything; architectures go by OCI's names, whatever a node calls them.
+    pub fn fits(&self, os: &str, arch: &str) -> bool {
+        let same = |one: &str, other: &str| one.is_empty() || one.eq_ignore_ascii_case(other);
+        same(&self.os, os) && same(oci_arch(&self.arch), oci_arch(arch))
+    }
+}
+
+/// OCI's name of an architecture: `x86_64` is `amd64`.
+fn oci_arch(arch: &str) -> &str {
+    match arch {
+        "x86_64" | "x86-64" => "amd64",
+        "aarch64" | "armv8" => "arm64",
+        "i386" | "i686" | "x86" => "386",
+        "armv7l" | "armhf" | "armv6l" => "arm",
+        "powerpc64le" | "powerpc64" => "ppc64le",
+        "loongarch64" => "loong64",
+        other => other,
+    }
+}
+
+impl std::fmt::Display for Platform {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.os, self.arch)
+    }
 }
 
 impl TaskSpec {

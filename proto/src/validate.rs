@@ -10,7 +10,9 @@ pub use mount::{volume_driver, volume_name};
 
 use crate::log::LogKeeping;
 use crate::network::NetworkSpec;
-use crate::spec::{FailureAction, Mode, PortSpec, ServiceSpec, TaskSpec, UpdateConfig};
+use crate::spec::{
+    EndpointMode, FailureAction, Mode, PortSpec, PublishMode, ServiceSpec, TaskSpec, UpdateConfig,
+};
 
 /// What is wrong with a spec: the field, the reason, the way out.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -28,6 +30,8 @@ pub const MINIMUM_MEMORY: u64 = 6 * 1024 * 1024;
 pub const MINIMUM_NANO_CPUS: u64 = 10_000_000;
 /// Longest name: what a DNS label can hold.
 pub const LONGEST_NAME: usize = 63;
+/// Most spread preferences of one service: each divides the cluster once more.
+pub const MOST_SPREADS: usize = 8;
 /// Most replicas of one service.
 pub const MOST_REPLICAS: u32 = 100_000;
 
@@ -73,25 +77,86 @@ pub fn name(field: &'static str, name: &str) -> Result<(), Invalid> {
 /// Names the first field that is wrong.
 pub fn service(spec: &ServiceSpec) -> Result<(), Invalid> {
     name("--name", &spec.name)?;
-    match spec.mode {
-        Mode::Replicated { replicas } if replicas > MOST_REPLICAS => {
-            return Err(invalid(
-                "--replicas",
-                format!("{replicas} is more than the {MOST_REPLICAS} that one service can have"),
-            ));
-        }
-        Mode::Replicated { .. } => {}
-        Mode::Global | Mode::ReplicatedJob { .. } | Mode::GlobalJob => {
-            return Err(invalid(
-                "--mode",
-                "this release runs replicated services only",
-            ));
-        }
-    }
+    mode(spec)?;
     LogKeeping::of(spec.task.log.as_ref()).map_err(|reason| invalid("--log-driver", reason))?;
     task(&spec.task)?;
+    placement(&spec.task)?;
     updates(spec)?;
-    ports(&spec.ports)
+    ports(&spec.ports)?;
+    let ingress = |port: &&PortSpec| port.mode == PublishMode::Ingress;
+    match spec.ports.iter().find(ingress) {
+        Some(port) if spec.endpoint == EndpointMode::Dnsrr => Err(invalid(
+            "--endpoint-mode",
+            format!(
+                "dnsrr has no address that port {} could be published on in ingress mode; use vip, or publish \
+                 with mode=host",
+                port.target
+            ),
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn mode(spec: &ServiceSpec) -> Result<(), Invalid> {
+    let most = |field, number: u32| {
+        let reason = format!("{number} is more than the {MOST_REPLICAS} that one service can have");
+        invalid(field, reason)
+    };
+    match spec.mode {
+        Mode::Replicated { replicas: wanted } | Mode::ReplicatedJob { total: wanted, .. }
+            if wanted > MOST_REPLICAS =>
+        {
+            return Err(most("--replicas", wanted));
+        }
+        Mode::ReplicatedJob {
+            max_concurrent: 0, ..
+        } => {
+            return Err(invalid(
+                "--max-concurrent",
+                "at least one task must be allowed to run at a time",
+            ));
+        }
+        Mode::Global | Mode::GlobalJob if spec.task.max_per_node.is_some() => {
+            return Err(invalid(
+                "--replicas-max-per-node",
+                "a global service has one task on each node; use it with replicated or replicated-job",
+            ));
+        }
+        Mode::Global | Mode::GlobalJob if !spec.task.spread.is_empty() => {
+            return Err(invalid(
+                "--placement-pref",
+                "a global service has one task on each node; use it with replicated or replicated-job",
+            ));
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+fn placement(spec: &TaskSpec) -> Result<(), Invalid> {
+    if spec.max_per_node == Some(0) {
+        return Err(invalid(
+            "--replicas-max-per-node",
+            "with 0 no node could have a task; leave it out for no bound",
+        ));
+    }
+    if spec.spread.len() > MOST_SPREADS {
+        return Err(invalid(
+            "--placement-pref",
+            format!("at most {MOST_SPREADS} can be nested"),
+        ));
+    }
+    let bad = spec
+        .generic
+        .iter()
+        .find(|(kind, amount)| kind.is_empty() || **amount == 0);
+    match bad {
+        Some((kind, amount)) => Err(invalid(
+            "--generic-resource",
+            format!("\"{kind}={amount}\" is not KIND=AMOUNT with an amount of at least 1"),
+        )),
+        None => Ok(()),
+    }
 }
 
 fn updates(spec: &ServiceSpec) -> Result<(), Invalid> {
@@ -110,13 +175,16 @@ fn updates(spec: &ServiceSpec) -> Result<(), Invalid> {
             "a rollback that fails cannot roll back; choose pause or continue",
         ));
     }
-    let job = matches!(spec.mode, Mode::ReplicatedJob { .. } | Mode::GlobalJob);
-    let default = UpdateConfig::default();
-    if job && (spec.update != default || spec.rollback != default) {
-        return Err(invalid(
-            "--update-*, --rollback-*",
-            "the tasks of a job end by themselves and are never replaced; leave these options out",
-        ));
+    for (field, settings) in [
+        ("--update-*", &spec.update),
+        ("--rollback-*", &spec.rollback),
+    ] {
+        if spec.mode.is_job() && *settings != UpdateConfig::default() {
+            return Err(invalid(
+                field,
+                "a job is not updated task by task: a change begins it anew; leave these options out",
+            ));
+        }
     }
     Ok(())
 }

@@ -15,6 +15,7 @@ mod health;
 mod images;
 mod logs;
 mod membership;
+mod modes;
 mod one_node;
 mod overlay;
 mod published;

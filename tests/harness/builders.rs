@@ -59,6 +59,7 @@ pub fn node(number: u8) -> Node {
                 nano_cpus: 4_000_000_000,
                 memory: 1024 * MIB,
             },
+            generic: BTreeMap::from([("disk".to_owned(), 4)]),
             ..NodeDescription::default()
         },
         address: IpAddr::V4(Ipv4Addr::new(192, 168, 7, number)),

@@ -191,6 +191,7 @@ impl Alone {
             address: None,
             port: 2377,
             request: self::request(),
+            ..Default::default()
         };
         let answer = CaClient::new(channel)
             .join(message)

@@ -17,6 +17,10 @@ use skep_harness::check::Invariant;
 use skep_harness::world::bug::Bug;
 use skep_harness::world::{Summary, live};
 
+mod bench;
+mod modes;
+mod nodes;
+mod placement;
 mod plans;
 mod updates;
 

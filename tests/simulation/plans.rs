@@ -6,145 +6,17 @@ use std::time::Duration;
 
 use skep_harness::builders::{self, MIB};
 use skep_manager::dispatch::assign::assign;
-use skep_manager::plan::{Ids, Plan, Seen, Session, new_network, plan};
-use skep_manager::state::{Change, Entry, State};
-use skep_proto::ids::{NetworkId, NodeId, ServiceId};
-use skep_proto::node::{Availability, Node, NodeState};
+use skep_manager::plan::Session;
+use skep_manager::state::Change;
+use skep_proto::ids::NodeId;
+use skep_proto::node::{Availability, NodeState};
 use skep_proto::resources::Resources;
-use skep_proto::spec::{Mode, PublishMode, RestartCondition, ServiceSpec, TaskSpec};
-use skep_proto::task::{Slot, Task, TaskState, TaskStatus};
-use skep_proto::time::{ClusterTime, WallTime};
+use skep_proto::spec::{PublishMode, RestartCondition, TaskSpec};
+use skep_proto::task::{Slot, TaskState};
+use skep_proto::time::ClusterTime;
 use skep_proto::view::EndpointState;
 
-const WEB: ServiceId = ServiceId::new(100);
-const NET: NetworkId = NetworkId::new(200);
-
-/// A state with its leader's memory and clock.
-struct Bench {
-    state: State,
-    seen: Seen,
-    ids: Ids,
-    now: u64,
-}
-
-impl Bench {
-    /// A cluster with these nodes up.
-    fn new(nodes: Vec<Node>) -> Self {
-        let mut bench = Self {
-            state: State::default(),
-            seen: Seen::default(),
-            ids: Ids::new(1),
-            now: 0,
-        };
-        bench.put(Change::PutCluster(Arc::new(builders::cluster())));
-        for node in nodes {
-            bench.seen.nodes.entry(node.id).or_default().session = Session::Open;
-            bench.put(Change::PutNode(Arc::new(node)));
-        }
-        bench
-    }
-
-    fn put(&mut self, change: Change) {
-        let time = ClusterTime::from_millis(self.now);
-        let entry = Entry {
-            time,
-            changes: vec![change],
-            ..Entry::default()
-        };
-        let outcome = self.state.apply(self.state.applied() + 1, &entry);
-        assert!(outcome.fits(), "{outcome:?}");
-    }
-
-    /// Plans until there is nothing to do; gives the last plan.
-    fn settle(&mut self) -> Plan {
-        let time = ClusterTime::from_millis(self.now);
-        for _ in 0..10 {
-            let made = plan(
-                &self.state,
-                &self.seen,
-                time,
-                WallTime::default(),
-                &mut self.ids,
-            );
-            if made.changes.is_empty() {
-                return made;
-            }
-            let entry = made.into_entry(time, WallTime::default());
-            assert!(self.state.apply(self.state.applied() + 1, &entry).fits());
-        }
-        panic!("it does not settle");
-    }
-
-    fn create(&mut self, replicas: u32, task: TaskSpec) {
-        let spec = builders::service_spec("web", replicas, task);
-        self.put(Change::PutService(Arc::new(builders::service(
-            WEB.bits(),
-            spec,
-        ))));
-    }
-
-    fn scale(&mut self, replicas: u32) {
-        let mut service = self.state.service(WEB).unwrap().as_ref().clone();
-        let mode = Mode::Replicated { replicas };
-        service.spec = Arc::new(ServiceSpec {
-            mode,
-            ..ServiceSpec::clone(&service.spec)
-        });
-        self.put(Change::PutService(Arc::new(service)));
-    }
-
-    /// Every task that is to run is seen there.
-    fn run(&mut self) {
-        let to_run = self.tasks(|task| {
-            task.node.is_some()
-                && task.desired == TaskState::Running
-                && task.status.state < TaskState::Running
-        });
-        for task in to_run {
-            self.see(&task, TaskState::Running);
-        }
-        self.settle();
-    }
-
-    fn see(&mut self, task: &Task, state: TaskState) {
-        let status = TaskStatus::of(state, WallTime::default());
-        self.put(Change::Observed {
-            task: task.id,
-            status,
-        });
-    }
-
-    fn tasks(&self, of: impl Fn(&Task) -> bool) -> Vec<Arc<Task>> {
-        self.state
-            .tasks_of(WEB)
-            .filter(|task| of(task))
-            .cloned()
-            .collect()
-    }
-
-    fn wanted(&self) -> Vec<Arc<Task>> {
-        self.tasks(|task| task.desired <= TaskState::Running)
-    }
-
-    fn network(&mut self) {
-        let spec = builders::network_spec("front");
-        let network = new_network(&self.state, NET, spec, WallTime::default()).unwrap();
-        self.put(Change::PutNetwork(Arc::new(network)));
-    }
-
-    /// Every node acknowledges everything.
-    fn acknowledge(&mut self) {
-        let revision = self.state.applied();
-        for live in self.seen.nodes.values_mut() {
-            let networks = self.state.networks().map(|network| (network.id, revision));
-            live.acknowledged = networks.collect();
-        }
-    }
-}
-
-fn two() -> Bench {
-    Bench::new(vec![builders::up_node(1), builders::up_node(2)])
-}
+use crate::bench::{Bench, NET, WEB, two};
 
 fn reserving(memory: u64) -> TaskSpec {
     let reservations = Resources {

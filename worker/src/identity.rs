@@ -90,6 +90,8 @@ pub struct JoinAs {
     pub address: Option<IpAddr>,
     /// Port of its door.
     pub port: u16,
+    /// Its labels in the cluster.
+    pub labels: std::collections::BTreeMap<String, String>,
     /// Repeating a join with the same request gets the same node.
     pub request: skep_proto::ids::RequestId,
 }
@@ -200,6 +202,7 @@ pub async fn join(
         hostname: node.hostname.clone(),
         address: node.address.map(wire::address_bytes),
         port: node.port.into(),
+        labels: node.labels.clone(),
         request: wire::WireId::to_bytes(node.request),
     });
     let answer = tokio::time::timeout(PATIENCE, asked).await;

@@ -128,6 +128,7 @@ fn newcomer() -> JoinAs {
         hostname: "new".to_owned(),
         address: None,
         port: 2377,
+        labels: Default::default(),
         request: skep_proto::ids::RequestId::new(1),
     }
 }

@@ -35,6 +35,7 @@ pub fn describe(labels: &BTreeMap<String, String>) -> NodeDescription {
         routes: routes(&read("/proc/net/route")),
         door: None,
         volumes: Vec::new(),
+        generic: BTreeMap::new(),
     }
 }
 

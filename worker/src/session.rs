@@ -91,6 +91,7 @@ pub(crate) struct Session<E, K> {
     pub(crate) dial: Dial,
     pub(crate) peers: Peers,
     pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) generic: BTreeMap<String, u64>,
     /// Port of this node's door for other nodes.
     pub(crate) door: u16,
     pub(crate) managers: Vec<SocketAddr>,
@@ -190,6 +191,7 @@ impl<E: Exec, K: Kernel> Session<E, K> {
         let images = self.exec.images();
         let description = NodeDescription {
             door: Some(self.door),
+            generic: self.generic.clone(),
             ..resources::describe(&self.labels)
         };
         let hello = v1::Hello {

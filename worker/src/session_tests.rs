@@ -204,6 +204,7 @@ fn start(node: &Node, managers: &[SocketAddr]) -> watch::Sender<bool> {
         peers: Peers::new(Arc::clone(&dial), watch::channel(None).1),
         dial,
         labels: BTreeMap::new(),
+        generic: BTreeMap::new(),
         door: 2377,
         managers: managers.to_vec(),
         stopping,

@@ -47,6 +47,8 @@ pub struct Config {
     pub cgroup_parent: PathBuf,
     /// Labels of this node's daemon.
     pub labels: BTreeMap<String, String>,
+    /// What this node has of other things that tasks can reserve, by kind.
+    pub generic: BTreeMap<String, u64>,
     /// Managers to try besides those that are remembered.
     pub managers: Vec<SocketAddr>,
     /// Port at which other nodes find this one's door.
@@ -168,6 +170,7 @@ impl Worker {
             dial: config.dial,
             peers,
             labels: config.labels,
+            generic: config.generic,
             door: config.door,
             managers,
             stopping: stop,

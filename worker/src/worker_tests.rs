@@ -61,6 +61,7 @@ fn a_worker_runs_what_it_is_assigned_and_a_new_daemon_goes_on() {
             exec_root: directory.path().join("run"),
             cgroup_parent: cgroup.clone(),
             labels: BTreeMap::new(),
+            generic: BTreeMap::new(),
             managers: vec![manager.address],
             door: 2377,
             dial: plain_dial(),

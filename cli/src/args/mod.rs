@@ -118,6 +118,9 @@ pub struct DaemonArgs {
     /// Labels of this machine, for constraints on engine.labels.NAME.
     #[arg(long, value_name = "NAME=VALUE")]
     pub label: Vec<String>,
+    /// What this machine has of other things that tasks can reserve.
+    #[arg(long, value_name = "KIND=AMOUNT")]
+    pub node_generic_resource: Vec<String>,
     /// Least important lines that are logged: error, warn, info, debug or trace [default: info]; more levels for
     /// single parts may follow, as in info,openraft=debug.
     #[arg(long, value_name = "LEVEL", env = "SKEP_LOG_LEVEL")]

@@ -6,9 +6,10 @@ pub mod mount;
 #[path = "read_streams.rs"]
 mod streams;
 
-pub use streams::{Keys, Tail, keys, moment, tail};
-
+use skep_proto::constraint::Key;
 use skep_proto::spec::{PortSpec, Protocol, PublishMode};
+
+pub use streams::{Keys, Tail, keys, moment, tail};
 
 pub use skep_proto::unit::{bytes, cpus, duration, share, signal};
 
@@ -160,6 +161,46 @@ pub fn scale(text: &str) -> Result<(String, u32), String> {
         .parse()
         .map(|replicas| (service.to_owned(), replicas))
         .map_err(|_| format!("{service}: \"{replicas}\" is not a number of replicas"))
+}
+
+/// Reads `KIND=AMOUNT`; a name instead of an amount, as Docker has it, counts as one.
+///
+/// # Errors
+/// Says what is not understood.
+pub fn generic(text: &str) -> Result<(String, u64), String> {
+    match text.split_once('=') {
+        Some((kind, amount)) if !kind.trim().is_empty() && !amount.trim().is_empty() => {
+            let amount = amount.trim().parse().unwrap_or(1);
+            Ok((kind.trim().to_owned(), amount))
+        }
+        _ => Err(format!("\"{text}\" is not KIND=AMOUNT, such as gpu=2")),
+    }
+}
+
+/// Reads `KIND=AMOUNT` of what a task reserves: names of single things are for nodes only.
+///
+/// # Errors
+/// Says what is not understood.
+pub fn reserved(text: &str) -> Result<(String, u64), String> {
+    let (kind, _) = generic(text)?;
+    let amount = text.rsplit('=').next().unwrap_or_default().trim();
+    let amount = amount
+        .parse()
+        .map_err(|_| format!("\"{text}\": a task reserves a number of things, such as {kind}=2"))?;
+    Ok((kind, amount))
+}
+
+/// Reads `spread=KEY`.
+///
+/// # Errors
+/// Says what is not understood.
+pub fn preference(text: &str) -> Result<Key, String> {
+    let key = text.strip_prefix("spread=").ok_or_else(|| {
+        format!(
+            "\"{text}\" is not a preference; expected spread=KEY, such as spread=node.labels.zone"
+        )
+    })?;
+    key.parse()
 }
 
 /// Reads `NAME=VALUE`; the value may be empty.

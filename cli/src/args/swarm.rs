@@ -1,11 +1,12 @@
 //! `skep swarm` and `skep node`.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
 use ipnet::Ipv4Net;
 
-use super::{InspectArgs, ListArgs};
+use super::{InspectArgs, ListArgs, read};
 
 /// Make, join and leave a cluster.
 #[derive(Subcommand, Debug)]
@@ -18,6 +19,8 @@ pub enum SwarmCommand {
     JoinToken(JoinTokenArgs),
     /// Leave the cluster.
     Leave(LeaveArgs),
+    /// Change settings of the whole cluster.
+    Update(ClusterArgs),
 }
 
 /// How to make a cluster.
@@ -83,6 +86,27 @@ pub struct JoinTokenArgs {
     pub rotate: bool,
 }
 
+/// Settings of the whole cluster; what is not named stays as it is.
+#[derive(Args, Debug)]
+#[group(required = true, multiple = true)]
+pub struct ClusterArgs {
+    /// A node lets hear of itself so often.
+    #[arg(long, visible_alias = "dispatcher-heartbeat", value_name = "DURATION", value_parser = read::duration)]
+    pub heartbeat_period: Option<Duration>,
+    /// A node that was silent for so long is down, and its tasks are replaced.
+    #[arg(long, value_name = "DURATION", value_parser = read::duration)]
+    pub down_after: Option<Duration>,
+    /// A node that was down for so long has its tasks given up: their addresses are used again.
+    #[arg(long, value_name = "DURATION", value_parser = read::duration)]
+    pub orphan_after: Option<Duration>,
+    /// Ended tasks kept for each slot.
+    #[arg(long, value_name = "NUMBER")]
+    pub task_history_limit: Option<u32>,
+    /// Certificates of nodes last so long, from their next renewal on.
+    #[arg(long, value_name = "DURATION", value_parser = read::duration)]
+    pub cert_expiry: Option<Duration>,
+}
+
 /// How to leave.
 #[derive(Args, Debug)]
 pub struct LeaveArgs {
@@ -102,6 +126,8 @@ pub enum NodeCommand {
     Ps(NodePsArgs),
     /// Change a node's labels or availability.
     Update(NodeUpdateArgs),
+    /// Let a node's tasks go elsewhere, each once its replacement runs.
+    Drain(DrainArgs),
     /// Remove nodes that left or are down.
     Rm(NodeRmArgs),
 }
@@ -142,6 +168,25 @@ pub struct NodeUpdateArgs {
     /// Take a label away.
     #[arg(long, value_name = "NAME")]
     pub label_rm: Vec<String>,
+}
+
+/// How to drain a node.
+///
+/// Ends with 0 when the node is drained (or, without --wait, when the drain has begun), with 1 when it was
+/// refused, and with 124 when time ran out; the drain goes on then.
+#[derive(Args, Debug)]
+pub struct DrainArgs {
+    /// Id, beginning of an id, host name, or `self`.
+    pub node: String,
+    /// Wait until nothing runs there any more.
+    #[arg(long)]
+    pub wait: bool,
+    /// Wait no longer than this; 0s is for ever.
+    #[arg(long, value_name = "DURATION", value_parser = read::duration, default_value = "0s", requires = "wait")]
+    pub timeout: Duration,
+    /// Also where tasks would be left without a place, and end all at once.
+    #[arg(long, short)]
+    pub force: bool,
 }
 
 /// Which nodes to remove.

@@ -3,6 +3,7 @@
 pub mod client;
 pub mod container;
 pub mod docker;
+mod drain;
 pub mod events;
 pub mod exec;
 pub mod image;
@@ -20,6 +21,7 @@ pub mod task;
 pub mod verdict;
 pub mod volume;
 pub mod watch;
+mod why;
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;

@@ -10,7 +10,7 @@ use skep_proto::wire::{self, v1};
 use super::client::{Client, persist, request, said};
 use super::rows::NodeRow;
 use super::task::capital;
-use super::{docker, for_each, labels, task};
+use super::{docker, drain, for_each, labels, task};
 use crate::args::swarm::{AvailabilityArg, NodeCommand, NodePsArgs, NodeRmArgs, NodeUpdateArgs};
 use crate::args::{InspectArgs, ListArgs};
 use crate::output::{self, Column};
@@ -26,6 +26,7 @@ pub async fn run(client: &Client, command: NodeCommand) -> anyhow::Result<ExitCo
         NodeCommand::Ps(args) => ps(client, args).await,
         NodeCommand::Update(args) => update(client, args).await,
         NodeCommand::Rm(args) => rm(client, args).await,
+        NodeCommand::Drain(args) => drain::run(client, args).await,
     }
 }
 
@@ -61,7 +62,7 @@ async fn ls(client: &Client, args: ListArgs) -> anyhow::Result<ExitCode> {
 }
 
 /// `self` stands for the node whose daemon is asked.
-async fn reference(client: &Client, text: &str) -> anyhow::Result<String> {
+pub(super) async fn reference(client: &Client, text: &str) -> anyhow::Result<String> {
     if text != "self" {
         return Ok(text.to_owned());
     }

@@ -6,9 +6,9 @@ use anyhow::Context;
 use jiff::Timestamp;
 use serde::Serialize;
 use skep_proto::network::Network;
-use skep_proto::node::{Availability, Node};
+use skep_proto::node::Node;
 use skep_proto::service::{PortBinding, Service};
-use skep_proto::spec::{Protocol, PublishMode, TaskSpec};
+use skep_proto::spec::{Mode, Protocol, PublishMode, TaskSpec};
 use skep_proto::task::Task;
 use skep_proto::time::WallTime;
 use skep_proto::wire::v1;
@@ -46,12 +46,16 @@ pub struct ServiceRow {
     pub id: String,
     /// Name.
     pub name: String,
-    /// `replicated`
+    /// `replicated`, `global`, `replicated-job` or `global-job`.
     pub mode: String,
     /// Tasks that run.
     pub running: u32,
     /// Tasks that are to run.
     pub desired: u32,
+    /// Of a job: tasks that ended well.
+    pub completed: Option<u32>,
+    /// Of a replicated job: tasks that are to end well.
+    pub total: Option<u32>,
     /// Image.
     pub image: String,
     /// Published ports as Docker writes them.
@@ -70,13 +74,28 @@ impl ServiceRow {
         Ok(Self {
             id: service.id.to_string(),
             name: service.spec.name.clone(),
-            mode: "replicated".into(),
+            mode: mode(service.spec.mode).into(),
             running: entry.running,
             desired: entry.desired,
+            completed: entry.completed,
+            total: match service.spec.mode {
+                Mode::ReplicatedJob { total, .. } => Some(total),
+                _ => None,
+            },
             image: service.spec.task.container.image.name.clone(),
             ports: service.ports.iter().map(port).collect(),
             labels: service.spec.labels.clone(),
         })
+    }
+}
+
+/// A mode by Docker's name.
+pub fn mode(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Replicated { .. } => "replicated",
+        Mode::Global => "global",
+        Mode::ReplicatedJob { .. } => "replicated-job",
+        Mode::GlobalJob => "global-job",
     }
 }
 
@@ -227,7 +246,7 @@ impl NodeRow {
             membership: "accepted".into(),
             state: node.status.state.to_string(),
             message: node.status.message,
-            availability: availability(node.spec.availability).into(),
+            availability: node.spec.availability.to_string(),
             role: node.spec.role.to_string(),
             manager: manager.into(),
             address: node.address.to_string(),
@@ -239,14 +258,6 @@ impl NodeRow {
             labels: node.spec.labels,
             engine_labels: description.labels,
         })
-    }
-}
-
-fn availability(availability: Availability) -> &'static str {
-    match availability {
-        Availability::Active => "active",
-        Availability::Pause => "pause",
-        Availability::Drain => "drain",
     }
 }
 

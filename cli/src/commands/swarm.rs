@@ -2,13 +2,18 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::process::ExitCode;
+use std::time::Duration;
 
+use anyhow::Context;
 use skep_proto::cluster::ClusterSpec;
 use skep_proto::ids::NodeId;
 use skep_proto::wire::{self, v1};
 
 use super::client::{Client, persist, request, said};
-use crate::args::swarm::{InitArgs, JoinArgs, JoinTokenArgs, LeaveArgs, RoleArg, SwarmCommand};
+use super::labels;
+use crate::args::swarm::{
+    ClusterArgs, InitArgs, JoinArgs, JoinTokenArgs, LeaveArgs, RoleArg, SwarmCommand,
+};
 use crate::output;
 
 /// Port for control traffic between nodes.
@@ -24,6 +29,7 @@ pub async fn run(client: &Client, command: SwarmCommand) -> anyhow::Result<ExitC
         SwarmCommand::Join(args) => join(client, args).await,
         SwarmCommand::JoinToken(args) => join_token(client, args).await,
         SwarmCommand::Leave(args) => leave(client, args).await,
+        SwarmCommand::Update(args) => update(client, args).await,
     }
 }
 
@@ -93,6 +99,7 @@ async fn join(client: &Client, args: JoinArgs) -> anyhow::Result<ExitCode> {
         advertise: address(args.advertise_addr, args.control_port),
         listen: address(Some(IpAddr::from([0, 0, 0, 0])), args.control_port),
         availability: v1::Availability::Active.into(),
+        labels: labels(&args.label).context("--label")?,
     };
     let answer = client
         .local
@@ -146,6 +153,28 @@ async fn join_token(client: &Client, args: JoinTokenArgs) -> anyhow::Result<Exit
         "To add a {name} to this swarm, run on another machine:\n\n    \
          skep swarm join --token {token} {manager}"
     ))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Changes settings of the whole cluster.
+async fn update(client: &Client, args: ClusterArgs) -> anyhow::Result<ExitCode> {
+    let millis = |duration: Option<Duration>| {
+        duration.map(|it| u64::try_from(it.as_millis()).unwrap_or(u64::MAX))
+    };
+    let message = v1::UpdateClusterRequest {
+        request: request(),
+        heartbeat_ms: millis(args.heartbeat_period),
+        down_after_ms: millis(args.down_after),
+        orphan_after_ms: millis(args.orphan_after),
+        task_history: args.task_history_limit,
+        certificate_expiry_ms: millis(args.cert_expiry),
+    };
+    persist(|| {
+        let (mut control, message) = (client.control.clone(), message.clone());
+        async move { control.update_cluster(message).await }
+    })
+    .await?;
+    output::line("Swarm updated.")?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -6,7 +6,7 @@ use skep_proto::wire::v1;
 
 use super::client::{Client, persist};
 use super::rows::{TaskRow, ago};
-use super::{docker, exec, logs};
+use super::{docker, exec, logs, why};
 use crate::args::service::TaskCommand;
 use crate::args::{InspectArgs, ListArgs};
 use crate::output::{self, Column};
@@ -21,6 +21,7 @@ pub async fn run(client: &Client, command: TaskCommand) -> anyhow::Result<ExitCo
         TaskCommand::Inspect(args) => inspect(client, args).await,
         TaskCommand::Logs(args) => logs::run(client, args, logs::Of::Tasks).await,
         TaskCommand::Exec(args) => exec::run(client, args, exec::Place::Cluster).await,
+        TaskCommand::Why(args) => why::run(client, args).await,
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use serde::Serialize;
 use skep_proto::service::Service;
+use skep_proto::spec::Mode;
 use skep_proto::task::{Task, TaskState};
 use skep_proto::wire::v1;
 use tonic::Code;
@@ -158,8 +159,15 @@ impl Watch {
             None => self.no_place = None,
         }
         let count = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
-        self.progress
-            .show(count(running), count(desired), &shown.slots);
+        let (done, wanted) = match (picture.completed, shown.service.spec.mode) {
+            (None, _) => (running, desired),
+            (Some(done), Mode::ReplicatedJob { total, .. }) => (done, total),
+            (Some(done), _) => (done, done.saturating_add(desired)),
+        };
+        if picture.completed.is_some() {
+            self.last = format!("{done} of {wanted} tasks are done");
+        }
+        self.progress.show(count(done), count(wanted), &shown.slots);
         if self.wait.output == Some(OutputArg::Json) && !self.wait.quiet {
             say(&Event::of(&picture, &shown.service))?;
         }
@@ -322,7 +330,7 @@ fn slot(task: &Task, desired: u32) -> SlotProgress {
     };
     SlotProgress {
         slot: format!("{}/{desired}", task.slot),
-        rung: if status.state == TaskState::Running {
+        rung: if matches!(status.state, TaskState::Running | TaskState::Complete) {
             8
         } else {
             rung(status.state)

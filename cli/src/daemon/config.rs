@@ -26,6 +26,8 @@ pub struct Config {
     pub socket: PathBuf,
     /// Labels of this machine.
     pub labels: BTreeMap<String, String>,
+    /// What this machine has of other things that tasks can reserve, by kind.
+    pub generic: BTreeMap<String, u64>,
     /// Least important lines that are logged.
     pub log_level: String,
     /// Where they go; `None` is the standard error output.
@@ -43,6 +45,8 @@ struct File {
     host: Option<String>,
     #[serde(default)]
     labels: BTreeMap<String, String>,
+    #[serde(default)]
+    node_generic_resources: Vec<String>,
     log_level: Option<String>,
     log_file: Option<PathBuf>,
     #[serde(default)]
@@ -79,6 +83,7 @@ pub fn read(args: DaemonArgs, host: Option<&str>) -> anyhow::Result<Config> {
             .context("--label")?;
         labels.insert(name, value);
     }
+    let generic = generic(&file.node_generic_resources, &args.node_generic_resource)?;
     let exec_root = absolute(
         "--exec-root",
         args.exec_root
@@ -108,6 +113,7 @@ pub fn read(args: DaemonArgs, host: Option<&str>) -> anyhow::Result<Config> {
         exec_root,
         socket,
         labels,
+        generic,
         log_level,
         log_file: args.log_file.or(file.log_file),
         registries,
@@ -142,6 +148,27 @@ fn registries(file: &mut File, args: &DaemonArgs) -> anyhow::Result<RegistrySett
     };
     settings.check()?;
     Ok(settings)
+}
+
+/// What stands in the file, and what the command line says of the same kinds instead. Docker's names of single
+/// things (`gpu=UUID1`) count as one each.
+fn generic(file: &[String], line: &[String]) -> anyhow::Result<BTreeMap<String, u64>> {
+    let mut found = BTreeMap::new();
+    for (place, texts) in [
+        ("node-generic-resources", file),
+        ("--node-generic-resource", line),
+    ] {
+        let mut here: BTreeMap<String, u64> = BTreeMap::new();
+        for text in texts {
+            let (kind, amount) = read::generic(text)
+                .map_err(anyhow::Error::msg)
+                .context(place)?;
+            let sum = here.entry(kind).or_default();
+            *sum = sum.saturating_add(amount);
+        }
+        found.extend(here);
+    }
+    Ok(found)
 }
 
 fn read_file(named: Option<&Path>) -> anyhow::Result<File> {

@@ -9,6 +9,7 @@ fn args(config: Option<PathBuf>) -> DaemonArgs {
         exec_root: None,
         host: None,
         label: vec!["disk=ssd".into()],
+        node_generic_resource: vec!["gpu=2".into()],
         log_level: None,
         log_file: None,
     }
@@ -84,4 +85,18 @@ fn registries_are_reached_as_the_file_and_the_command_line_say() {
     std::fs::write(&path, "insecure-registries = [\"http://a.lan\"]\n").unwrap();
     let wrong = read(super::tests::args(Some(path)), None);
     assert!(wrong.unwrap_err().to_string().contains("http://a.lan"));
+}
+
+#[test]
+fn generic_resources_add_up_and_the_command_line_wins() {
+    let (_dir, mut args) =
+        with_file("node-generic-resources = [\"gpu=8\", \"ssd=1\", \"ssd=2\"]\n");
+    let config = read(args, None).unwrap();
+    assert_eq!(
+        config.generic,
+        [("gpu".into(), 2), ("ssd".into(), 3)].into()
+    );
+    args = super::tests::args(None);
+    args.node_generic_resource = vec!["gpu".into()];
+    assert!(format!("{:#}", read(args, None).unwrap_err()).contains("KIND=AMOUNT"));
 }

@@ -1,5 +1,6 @@
 //! Joins a cluster: asks its managers for a place, and waits until a new manager is a member.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -25,12 +26,14 @@ pub async fn ask(
     managers: &[SocketAddr],
     advertise: Option<SocketAddr>,
     port: u16,
+    labels: BTreeMap<String, String>,
 ) -> anyhow::Result<Joined> {
     let token: JoinToken = token.parse().context("--token is not a join token")?;
     let plan = JoinAs {
         hostname: nix::unistd::gethostname()?.to_string_lossy().into_owned(),
         address: advertise.map(|at| at.ip()),
         port,
+        labels,
         request: RequestId::new(rand::random()),
     };
     let mut said = Vec::new();

@@ -87,7 +87,12 @@ impl Local for LocalDoor {
             .ok_or_else(|| Status::invalid_argument("listen: is missing"))?;
         let joined = self
             .node
-            .join(&message.token, managers, advertise, listen)
+            .join(
+                &message.token,
+                managers,
+                (advertise, listen),
+                message.labels.into_iter().collect(),
+            )
             .await;
         let joined = joined.map_err(|error| refused(&error))?;
         Ok(Response::new(v1::JoinClusterAnswer {

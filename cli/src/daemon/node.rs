@@ -15,8 +15,7 @@ use skep_proto::wire::v1::control_client::ControlClient;
 use skep_proto::wire::v1::control_server::ControlServer;
 use skep_proto::wire::{WireId, v1};
 use skep_worker::db::Db;
-use skep_worker::exec::image::Store;
-use skep_worker::exec::image::registry::Registries;
+use skep_worker::exec::image::{Store, registry::Registries};
 use skep_worker::volumes::Volumes;
 use skep_worker::{Dial, Worker, dial, identity, resources};
 use tokio::net::TcpListener;
@@ -214,6 +213,7 @@ impl Node {
             exec_root: self.config.exec_root.clone(),
             cgroup_parent: CGROUP.into(),
             labels: self.config.labels.clone(),
+            generic: self.config.generic.clone(),
             managers,
             door: membership.advertise.port(),
             dial,
@@ -346,8 +346,8 @@ impl Node {
         self: &Arc<Self>,
         token: &str,
         managers: Vec<SocketAddr>,
-        advertise: Option<SocketAddr>,
-        listen: SocketAddr,
+        (advertise, listen): (Option<SocketAddr>, SocketAddr),
+        labels: std::collections::BTreeMap<String, String>,
     ) -> anyhow::Result<Joined> {
         let mut phase = self.phase.lock().await;
         self.must_be_inactive(&phase)?;
@@ -356,7 +356,7 @@ impl Node {
             address::choose(Some(asked), listen.port())?;
         }
         let listener = serve::listen(listen).await?;
-        let granted = joining::ask(token, &managers, advertise, listen.port()).await?;
+        let granted = joining::ask(token, &managers, advertise, listen.port(), labels).await?;
         let membership = joining::membership(&granted, advertise, listen)?;
         identity::store(&self.config.data_root, &granted.credentials)?;
         let active = self

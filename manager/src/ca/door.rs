@@ -125,7 +125,11 @@ fn new_node(id: NodeId, role: Role, message: &v1::JoinRequest, at: SocketAddr) -
         version: 0,
         created: wall_time(),
         spec: NodeSpec {
-            labels: Default::default(),
+            labels: message
+                .labels
+                .iter()
+                .map(|(name, value)| (name.clone(), value.clone()))
+                .collect(),
             role,
             availability: Availability::Active,
         },

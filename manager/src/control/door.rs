@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use skep_proto::channel::JoinToken;
 use skep_proto::ids::RequestId;
@@ -15,6 +16,7 @@ use tonic::{Request, Response, Status};
 
 use super::images::{ImageWish, ResolvedBy};
 use super::rollout::{Asked, Run, Turn};
+use super::settings::Settings;
 use super::{Control, events, refuse, resolve, show, watch};
 use crate::plan::Author;
 use crate::ring::wall_time;
@@ -228,6 +230,13 @@ impl v1::control_server::Control for Control {
         Ok(Response::new(show::task(&state, &found)))
     }
 
+    async fn why_task(&self, request: Request<v1::GetRequest>) -> Answered<v1::WhyTaskAnswer> {
+        let message = request.into_inner();
+        let state = self.read_as(stale(message.read)).await?;
+        let found = resolve::task(&state, &message.reference)?;
+        Ok(Response::new(show::why(&state, &found, self.ring.now())))
+    }
+
     async fn list_nodes(
         &self,
         request: Request<v1::ListNodesRequest>,
@@ -264,6 +273,17 @@ impl v1::control_server::Control for Control {
         let request = request_id(&message.request)?;
         let id = self
             .update_nod(request, &message.reference, message.version, spec)
+            .await?;
+        let state = self.ring.stale();
+        let found = resolve::node(&state, &id.to_string())?;
+        Ok(Response::new(self.show_node(&state, &found)))
+    }
+
+    async fn drain_node(&self, request: Request<v1::DrainNodeRequest>) -> Answered<v1::NodeEntry> {
+        let message = request.into_inner();
+        let request = request_id(&message.request)?;
+        let id = self
+            .drain_nod(request, &message.reference, message.force)
             .await?;
         let state = self.ring.stale();
         let found = resolve::node(&state, &id.to_string())?;
@@ -379,17 +399,25 @@ impl v1::control_server::Control for Control {
         request: Request<v1::GetClusterRequest>,
     ) -> Answered<v1::ClusterEntry> {
         let state = self.read_as(stale(request.into_inner().read)).await?;
-        let cluster = self.cluster(&state)?;
-        Ok(Response::new(v1::ClusterEntry {
-            id: cluster.id.to_bytes(),
-            version: cluster.version,
-            created_ms: cluster.created.unix_millis(),
-            spec: Some(v1::ClusterSpec::from(&cluster.spec)),
-            root: cluster.authority.certificate.clone(),
-            feature_level: cluster.feature_level,
-            incarnation: cluster.incarnation,
-            leader: Some(self.me.to_bytes()),
-        }))
+        Ok(Response::new(self.show_cluster(&*self.cluster(&state)?)))
+    }
+
+    async fn update_cluster(
+        &self,
+        request: Request<v1::UpdateClusterRequest>,
+    ) -> Answered<v1::ClusterEntry> {
+        let message = request.into_inner();
+        let duration = |millis: Option<u64>| millis.map(Duration::from_millis);
+        let settings = Settings {
+            heartbeat: duration(message.heartbeat_ms),
+            down_after: duration(message.down_after_ms),
+            orphan_after: duration(message.orphan_after_ms),
+            task_history: message.task_history,
+            certificate_expiry: duration(message.certificate_expiry_ms),
+        };
+        let request = request_id(&message.request)?;
+        let cluster = self.update_clu(request, settings).await?;
+        Ok(Response::new(self.show_cluster(&cluster)))
     }
 
     async fn join_tokens(

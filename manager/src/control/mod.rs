@@ -5,6 +5,7 @@
 //! answer. What would change nothing is answered at once, without an entry.
 
 mod door;
+mod drain;
 mod event_filter;
 mod events;
 pub mod forward;
@@ -15,6 +16,7 @@ mod refuse;
 pub(crate) mod resolve;
 mod rollout;
 mod services;
+mod settings;
 mod show;
 mod watch;
 

@@ -73,6 +73,7 @@ impl Control {
                     old.spec.name, spec.name
                 )));
             }
+            same_kind(old, &spec)?;
             fitting(state, &spec)?;
             let auth = auth.clone().or_else(|| old.auth.clone());
             if spec != *old.spec {
@@ -183,6 +184,17 @@ impl Control {
             asked.reference
         )))
     }
+}
+
+/// Slots of one mode mean nothing to another.
+fn same_kind(old: &Service, new: &ServiceSpec) -> Result<(), Status> {
+    if std::mem::discriminant(&old.spec.mode) == std::mem::discriminant(&new.mode) {
+        return Ok(());
+    }
+    Err(Status::invalid_argument(format!(
+        "--mode: service \"{0}\" cannot become another kind of service; remove it and create it anew",
+        old.spec.name
+    )))
 }
 
 fn check_revision(service: &Service, made_from: Option<u64>) -> Result<(), Status> {

@@ -4,10 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use skep_proto::ids::{RequestId, ServiceId};
-use skep_proto::node::NodeState;
-use skep_proto::service::{PortBinding, Service, Update};
+use skep_proto::service::{PortBinding, Service};
 use skep_proto::spec::ServiceSpec;
-use skep_proto::task::{Task, TaskState};
 use skep_proto::validate;
 use tonic::Status;
 
@@ -108,6 +106,7 @@ fn checked(state: &State, spec: &ServiceSpec) -> Result<(), Status> {
 /// The first thing that is wrong with a spec, whoever else bears its name.
 pub(super) fn fitting(state: &State, spec: &ServiceSpec) -> Result<(), Status> {
     validate::service(spec).map_err(|error| refuse::invalid(&error))?;
+    patient_enough(state, spec)?;
     for used in &spec.task.networks {
         let Some(network) = state.network(used.network) else {
             return Err(Status::not_found(format!(
@@ -124,6 +123,18 @@ pub(super) fn fitting(state: &State, spec: &ServiceSpec) -> Result<(), Status> {
     Ok(())
 }
 
+/// A node is not known to be silent before it is down: no service can lose its tasks earlier.
+fn patient_enough(state: &State, spec: &ServiceSpec) -> Result<(), Status> {
+    let least = state.cluster().map(|cluster| cluster.spec.down_after);
+    match (spec.lost_after, least) {
+        (Some(wanted), Some(least)) if wanted < least => Err(Status::invalid_argument(format!(
+            "--lost-after: {wanted:?} is less than {least:?}, after which the cluster takes a node for down; \
+             use more, or lower that first: skep swarm update --down-after"
+        ))),
+        _ => Ok(()),
+    }
+}
+
 /// The ports the user named; a manager gives the others.
 fn named_ports(spec: &ServiceSpec) -> Vec<PortBinding> {
     let named = spec.ports.iter().filter_map(|port| {
@@ -135,39 +146,4 @@ fn named_ports(spec: &ServiceSpec) -> Vec<PortBinding> {
         })
     });
     named.collect()
-}
-
-/// How many tasks run, and how many are to run.
-pub(super) fn counts(state: &State, service: &Service) -> (u32, u32) {
-    let replicas = service.spec.mode.replicas().unwrap_or_default();
-    let running = state.tasks_of(service.id).filter(|task| runs(task)).count();
-    (u32::try_from(running).unwrap_or(u32::MAX), replicas)
-}
-
-/// Whether a task runs and is to run.
-pub(super) fn runs(task: &Task) -> bool {
-    task.status.state == TaskState::Running && task.desired == TaskState::Running
-}
-
-/// Whether as many run as are to run, from the newest template, and nothing ends any more. What was given up on
-/// a node that is down is not waited for: nobody can say when it ends.
-pub(super) fn converged(state: &State, service: &Service) -> bool {
-    let (running, desired) = counts(state, service);
-    let settled = state.tasks_of(service.id).all(|task| {
-        task.status.state.ended()
-            || (runs(task) && as_asked(service, task))
-            || (task.desired > TaskState::Running && out_of_reach(state, task))
-    });
-    running == desired && settled
-}
-
-fn out_of_reach(state: &State, task: &Task) -> bool {
-    let node = task.node.and_then(|id| state.node(id));
-    node.is_some_and(|node| node.status.state == NodeState::Down)
-}
-
-/// Whether a task is of the newest spec, or an update left it there since the new one failed.
-fn as_asked(service: &Service, task: &Task) -> bool {
-    let left = |update: &Update| update.state.finished() && update.failed.contains(&task.slot);
-    task.template == service.template || service.update.as_ref().is_some_and(left)
 }

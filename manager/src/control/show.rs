@@ -2,28 +2,31 @@
 
 use std::sync::Arc;
 
+use skep_proto::cluster::Cluster;
 use skep_proto::image::Image;
 use skep_proto::network::Network;
-use skep_proto::node::Node;
+use skep_proto::node::{Node, NodeState};
 use skep_proto::service::Service;
 use skep_proto::spec::Protocol;
 use skep_proto::task::{Task, TaskState};
+use skep_proto::time::ClusterTime;
 use skep_proto::wire::WireId;
 use skep_proto::wire::v1;
 
 use super::Control;
 use super::rollout::Changed;
-use super::services::{converged, counts};
 use crate::leader::Live;
+use crate::plan::{Standing, standing, why};
 use crate::state::State;
 
 /// A service with its counts.
 pub(super) fn service(state: &State, service: &Service) -> v1::ServiceEntry {
-    let (running, desired) = counts(state, service);
+    let standing = standing(state, service);
     v1::ServiceEntry {
         service: Some(v1::Service::from(service)),
-        running,
-        desired,
+        running: standing.running,
+        desired: standing.desired,
+        completed: standing.completed,
     }
 }
 
@@ -51,8 +54,17 @@ pub(super) fn changed(changed: &Changed) -> v1::UpdateServiceAnswer {
 /// A task with the names of its service and node.
 pub(super) fn task(state: &State, task: &Task) -> v1::TaskEntry {
     let node = task.node.and_then(|id| state.node(id));
+    let mut shown = v1::Task::from(task);
+    let silent = node.filter(|node| node.status.state == NodeState::Down);
+    if let (Some(node), Some(status)) = (silent, shown.status.as_mut())
+        && !task.status.state.ended()
+        && status.error.is_empty()
+    {
+        // What is known of it is old: that is the reason why it may not run.
+        status.error = format!("its node is down: {}", node.status.message);
+    }
     v1::TaskEntry {
-        task: Some(v1::Task::from(task)),
+        task: Some(shown),
         service_name: state
             .service(task.service)
             .map_or_else(String::new, |it| it.spec.name.clone()),
@@ -60,6 +72,24 @@ pub(super) fn task(state: &State, task: &Task) -> v1::TaskEntry {
         spec: state
             .template(task.service, task.template)
             .map(|spec| v1::TaskSpec::from(&**spec)),
+    }
+}
+
+/// Why a task does not run.
+pub(super) fn why(state: &State, it: &Task, now: ClusterTime) -> v1::WhyTaskAnswer {
+    let told = why::why(state, it, now);
+    let nodes = told.nodes.into_iter().map(|refused| v1::RefusingNode {
+        node: refused.node.to_bytes(),
+        name: state
+            .node(refused.node)
+            .map_or_else(String::new, |node| node.description.hostname.clone()),
+        refused_by: refused.by,
+    });
+    v1::WhyTaskAnswer {
+        task: Some(task(state, it)),
+        reason: told.reason,
+        nodes: nodes.collect(),
+        changes: told.changes,
     }
 }
 
@@ -77,7 +107,9 @@ pub(super) fn network(state: &State, network: &Network) -> v1::NetworkEntry {
 
 /// A service and its tasks, as a watcher sees them.
 pub(super) fn progress(state: &State, live: &Live, it: &Service) -> v1::ServiceProgress {
-    let (running, desired) = counts(state, it);
+    let standing = standing(state, it);
+    let mut problems = problems(state, live, it);
+    problems.extend(given_up(it, &standing));
     let tasks = state
         .tasks_of(it.id)
         .filter(|task| task.desired <= TaskState::Running);
@@ -89,11 +121,28 @@ pub(super) fn progress(state: &State, live: &Live, it: &Service) -> v1::ServiceP
     v1::ServiceProgress {
         service: Some(service),
         tasks: tasks.map(|each| task(state, each)).collect(),
-        running,
-        desired,
-        converged: converged(state, it),
-        problems: problems(state, live, it),
+        running: standing.running,
+        desired: standing.desired,
+        converged: standing.converged,
+        problems,
+        completed: standing.completed,
     }
+}
+
+/// Tasks of a job that failed and are not tried again.
+fn given_up(it: &Service, standing: &Standing) -> Option<String> {
+    let first = standing.given_up.first()?;
+    let why = if first.status.error.is_empty() {
+        first.status.state.to_string()
+    } else {
+        first.status.error.clone()
+    };
+    Some(format!(
+        "{} of the job's tasks failed and are not tried again, such as {}.{}: {why}",
+        standing.given_up.len(),
+        it.spec.name,
+        first.slot
+    ))
 }
 
 /// What keeps a service from being reached: published ports that other programs hold.
@@ -120,6 +169,20 @@ fn problems(state: &State, live: &Live, it: &Service) -> Vec<String> {
 }
 
 impl Control {
+    /// The cluster without its secrets.
+    pub(super) fn show_cluster(&self, cluster: &Cluster) -> v1::ClusterEntry {
+        v1::ClusterEntry {
+            id: cluster.id.to_bytes(),
+            version: cluster.version,
+            created_ms: cluster.created.unix_millis(),
+            spec: Some(v1::ClusterSpec::from(&cluster.spec)),
+            root: cluster.authority.certificate.clone(),
+            feature_level: cluster.feature_level,
+            incarnation: cluster.incarnation,
+            leader: Some(self.me.to_bytes()),
+        }
+    }
+
     /// A node with its place among the managers.
     pub(super) fn show_node(&self, state: &State, node: &Node) -> v1::NodeEntry {
         let running = state

@@ -238,6 +238,15 @@ impl Live {
         }
     }
 
+    /// Ends every session: workers open new ones at once and are told the settings of now.
+    pub fn open_anew(&self) {
+        for entry in self.inner().nodes.values() {
+            if let Some((_, session)) = &entry.session {
+                session.cancel();
+            }
+        }
+    }
+
     /// Whether a session of the node is open.
     pub fn present(&self, node: NodeId) -> bool {
         self.inner()

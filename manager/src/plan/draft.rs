@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use skep_proto::ids::{NetworkId, NodeId, ServiceId, TaskId};
-use skep_proto::task::Slot;
+use skep_proto::task::{Slot, TaskState};
 use skep_proto::time::{ClusterTime, WallTime};
 
 use super::{Ids, LARGEST_PASS, Scope, Seen};
-use crate::state::{Change, Entry, Mark, State};
+use crate::state::{Change, Mark, State};
 
 /// A state that is edited through `apply`, and what was touched.
 pub(super) struct Draft<'a> {
@@ -71,15 +71,8 @@ impl<'a> Draft<'a> {
     /// Applies a change to the draft. What does not fit is left out: the next pass sees why.
     pub(super) fn change(&mut self, change: Change) {
         let Some(key) = key_of(&change) else { return };
-        let entry = Entry {
-            time: self.now,
-            changes: vec![change],
-            ..Entry::default()
-        };
-        let outcome = self
-            .state
-            .apply(self.base.applied().saturating_add(1), &entry);
-        if !outcome.fits() {
+        let index = self.base.applied().saturating_add(1);
+        if self.state.try_change(index, self.now, &change).is_err() {
             self.incomplete = true;
         } else if self.known.insert(key) {
             self.touched.push(key);
@@ -158,10 +151,28 @@ impl<'a> Draft<'a> {
                         slots.insert(slot);
                     }
                 }
+                Mark::Node(id) => self.slots_by_node(id, &mut found),
                 _ => {}
             }
         }
         found
+    }
+
+    /// Slots that a change of a node may concern: its own in every global service, and those of its tasks.
+    fn slots_by_node(&self, id: NodeId, found: &mut BTreeMap<ServiceId, Slots>) {
+        let own = self.state.global_services();
+        let own = own.map(|service| (service.id, Slot::Node(id)));
+        let there = self.state.tasks_on(id);
+        let there = there.filter(|task| task.desired <= TaskState::Running);
+        let there = there.map(|task| (task.service, task.slot));
+        for (service, slot) in own.chain(there) {
+            let slots = found
+                .entry(service)
+                .or_insert_with(|| Slots::These(BTreeSet::new()));
+            if let Slots::These(slots) = slots {
+                slots.insert(slot);
+            }
+        }
     }
 
     /// Slots that have a task, of the services to look at, ascending.

@@ -10,8 +10,10 @@ mod address;
 mod allocate;
 mod difference;
 mod draft;
+pub mod drain;
 mod filter;
 mod ids;
+mod job;
 mod nodes;
 mod orchestrate;
 mod pool;
@@ -20,7 +22,11 @@ mod release;
 mod restart;
 mod schedule;
 mod seen;
+mod spread;
+mod standing;
+mod storm;
 mod update;
+pub mod why;
 
 use skep_proto::time::{ClusterTime, WallTime};
 
@@ -30,6 +36,7 @@ use draft::Draft;
 pub use ids::Ids;
 pub use pool::{NetworkError, new_network};
 pub use seen::{Seen, SeenNode, Session};
+pub use standing::{Standing, standing};
 pub use update::{
     Author, RollbackError, earlier, first_revision, paused, resumed, revised, rolled_back,
 };

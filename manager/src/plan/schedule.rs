@@ -1,47 +1,39 @@
 //! Finds a node for each task that waits for one. Pure.
 //!
-//! Nodes are ranked: those with five failures of the service within five minutes last, then fewest tasks of
-//! the service, then least reserved, then fewest tasks, then by id.
+//! Spread preferences choose the part of the cluster; in it nodes are ranked: those with five failures of the
+//! service within five minutes last, then fewest tasks of the service, then least reserved, then fewest
+//! tasks, then by id.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use skep_proto::ids::{NodeId, ServiceId, TaskId};
-use skep_proto::node::Node;
+use skep_proto::node::{Node, NodeState};
 use skep_proto::service::Service;
 use skep_proto::spec::TaskSpec;
-use skep_proto::task::{Task, TaskState, TaskStatus};
+use skep_proto::task::{Slot, Task, TaskState, TaskStatus};
+use skep_proto::time::ClusterTime;
 
 use super::draft::Draft;
 use super::filter::{self, Unfit};
+use super::spread::{Candidates, Leaf, Rank};
 use crate::state::{Change, FAILURES_KEPT, State};
 
 /// Failures of a service on a node count for so long.
 const FAILURES_COUNT_FOR: Duration = Duration::from_secs(300);
 
-/// Lower is better.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Rank {
-    fails: bool,
-    of_service: u32,
-    /// The larger of the reserved shares of processor and memory, in thousandths.
-    reserved: u64,
-    tasks: u32,
-    node: NodeId,
-}
-
 pub(super) fn place(draft: &mut Draft<'_>) {
-    let mut groups: BTreeMap<(ServiceId, u64), Vec<TaskId>> = BTreeMap::new();
-    for task in draft
-        .state
-        .pending()
-        .filter(|task| task.status.state == TaskState::Pending)
-    {
-        groups
-            .entry((task.service, task.template))
-            .or_default()
-            .push(task.id);
+    let mut groups: Vec<((ServiceId, u64), Vec<TaskId>)> = Vec::new();
+    for task in draft.state.pending() {
+        if task.status.state != TaskState::Pending {
+            continue;
+        }
+        let key = (task.service, task.template);
+        match groups.last_mut() {
+            Some((last, tasks)) if *last == key => tasks.push(task.id),
+            _ => groups.push((key, vec![task.id])),
+        }
     }
     for ((service, template), tasks) in groups {
         let Some(service) = draft.state.service(service).cloned() else {
@@ -50,13 +42,44 @@ pub(super) fn place(draft: &mut Draft<'_>) {
         let Some(spec) = service.templates.get(&template).cloned() else {
             continue;
         };
-        place_group(draft, &service, &spec, &tasks);
+        if draft.full() {
+            return;
+        }
+        if service.spec.mode.is_global() {
+            place_at_home(draft, &service, &spec, &tasks);
+        } else {
+            place_group(draft, &service, &spec, &tasks);
+        }
+    }
+}
+
+/// Places tasks that belong to a node each: there or nowhere.
+fn place_at_home(draft: &mut Draft<'_>, service: &Service, spec: &TaskSpec, tasks: &[TaskId]) {
+    for id in tasks {
+        if draft.full() {
+            return;
+        }
+        let Some(task) = draft.state.task(*id).cloned() else {
+            continue;
+        };
+        let home = match task.slot {
+            Slot::Node(home) => draft.state.node(home).cloned(),
+            Slot::Replica(_) => None,
+        };
+        let Some(home) = home else { continue };
+        match filter::unfit(&draft.state, service, spec, &home) {
+            None => assign(draft, &task, home.id),
+            Some(unfit) => {
+                let reason = filter::explain(&BTreeMap::from([(unfit, 1)]));
+                say_why(draft, &task, &reason);
+            }
+        }
     }
 }
 
 /// Places tasks that are alike: once one of them finds no node, none does.
 fn place_group(draft: &mut Draft<'_>, service: &Service, spec: &TaskSpec, tasks: &[TaskId]) {
-    let (mut ranks, mut turned_away) = candidates(draft, service, spec);
+    let (mut found, mut turned_away) = candidates(draft, service, spec);
     let mut reason = None;
     for id in tasks {
         if draft.full() {
@@ -65,11 +88,13 @@ fn place_group(draft: &mut Draft<'_>, service: &Service, spec: &TaskSpec, tasks:
         let Some(task) = draft.state.task(*id).cloned() else {
             continue;
         };
-        match next_node(draft, service, spec, &mut ranks, &mut turned_away) {
-            Some(node) => {
+        match next_node(draft, service, spec, &mut found, &mut turned_away) {
+            Some((leaf, node)) => {
                 assign(draft, &task, node);
                 if let Some(node) = draft.state.node(node) {
-                    ranks.insert(rank(draft, service.id, node));
+                    let rank = rank(&draft.state, draft.now, service.id, node);
+                    found.offer(leaf, rank);
+                    found.count(leaf, 1);
                 }
             }
             None => {
@@ -84,18 +109,23 @@ fn candidates(
     draft: &Draft<'_>,
     service: &Service,
     spec: &TaskSpec,
-) -> (BTreeSet<Rank>, BTreeMap<Unfit, usize>) {
-    let mut ranks = BTreeSet::new();
+) -> (Candidates, BTreeMap<Unfit, usize>) {
+    let mut found = Candidates::new();
     let mut turned_away: BTreeMap<Unfit, usize> = BTreeMap::new();
     for node in draft.state.nodes() {
+        let up = node.status.state == NodeState::Up;
+        let has = if up && !spec.spread.is_empty() {
+            draft.state.spread_of(service.id, node.id)
+        } else {
+            0
+        };
+        let leaf = found.hang(&spec.spread, node, has);
         match filter::unfit(&draft.state, service, spec, node) {
-            None => {
-                ranks.insert(rank(draft, service.id, node));
-            }
+            None => found.offer(leaf, rank(&draft.state, draft.now, service.id, node)),
             Some(unfit) => count(&mut turned_away, unfit),
         }
     }
-    (ranks, turned_away)
+    (found, turned_away)
 }
 
 /// The best node that is still fit: tasks placed a moment ago may have filled it.
@@ -103,26 +133,25 @@ fn next_node(
     draft: &Draft<'_>,
     service: &Service,
     spec: &TaskSpec,
-    ranks: &mut BTreeSet<Rank>,
+    found: &mut Candidates,
     turned_away: &mut BTreeMap<Unfit, usize>,
-) -> Option<NodeId> {
-    while let Some(best) = ranks.pop_first() {
+) -> Option<(Leaf, NodeId)> {
+    while let Some((leaf, best)) = found.take() {
         let Some(node) = draft.state.node(best.node) else {
             continue;
         };
-        match filter::unfit(&draft.state, service, spec, node) {
-            None => return Some(best.node),
+        match filter::occupied(&draft.state, service, spec, node) {
+            None => return Some((leaf, best.node)),
             Some(unfit) => count(turned_away, unfit),
         }
     }
     None
 }
 
-fn rank(draft: &Draft<'_>, service: ServiceId, node: &Node) -> Rank {
-    let state: &State = &draft.state;
+fn rank(state: &State, now: ClusterTime, service: ServiceId, node: &Node) -> Rank {
     let recent = state.failures(service, node.id).iter();
     let recent = recent
-        .filter(|at| draft.now.since(**at) < FAILURES_COUNT_FOR)
+        .filter(|at| now.since(**at) < FAILURES_COUNT_FOR)
         .count();
     let load = state.load_of(node.id);
     let has = node.description.resources;

@@ -19,10 +19,11 @@ use skep_proto::task::{Slot, Task, TaskState, TaskStatus};
 use skep_proto::time::ClusterTime;
 
 use super::draft::Draft;
-use super::{filter, orchestrate, restart};
+use super::orchestrate::{Claim, claim};
+use super::{filter, restart};
 use crate::state::{Change, Entry, State};
 
-pub(super) use held::{given_up, template_for};
+pub(super) use held::{given_up, leads_to, template_for};
 pub use revise::{
     Author, RollbackError, earlier, first_revision, paused, resumed, revised, rolled_back,
 };
@@ -95,7 +96,8 @@ fn advance(draft: &mut Draft<'_>, service: &Service) -> Turned {
     }
     release(draft, service, &slots, &mut update);
     let chosen = choose(&slots, &mut update);
-    if chosen.is_empty() && finished(draft, &slots, &update) {
+    let nowhere = slots.is_empty() && has_tasks(&draft.state, service);
+    if chosen.is_empty() && !nowhere && finished(draft, &slots, &update) {
         complete(draft, &mut update);
     }
     if update != *before {
@@ -117,11 +119,12 @@ fn advance(draft: &mut Draft<'_>, service: &Service) -> Turned {
     Turned::No
 }
 
-/// Slots the service is to have, ascending, with their tasks that are to run.
+/// Slots the service is to have, ascending, with their tasks that are to run. One on a node that is paused,
+/// drained or down is left as it is, and gets the new spec when the node takes tasks again.
 fn standing(state: &State, service: &Service) -> Vec<Standing> {
     let mut slots: BTreeMap<Slot, Standing> = BTreeMap::new();
     for task in state.tasks_of(service.id) {
-        if task.desired > TaskState::Running || !orchestrate::wanted(service, task.slot) {
+        if task.desired > TaskState::Running || claim(state, service, task.slot) != Claim::Fill {
             continue;
         }
         let standing = slots.entry(task.slot).or_insert_with(|| Standing {
@@ -136,6 +139,13 @@ fn standing(state: &State, service: &Service) -> Vec<Standing> {
         }
     }
     slots.into_values().collect()
+}
+
+/// Whether it has tasks that are to run. Where none of their nodes takes tasks now, nothing is known of the new
+/// spec and its update waits.
+fn has_tasks(state: &State, service: &Service) -> bool {
+    let mut tasks = state.tasks_of(service.id);
+    tasks.any(|task| task.desired <= TaskState::Running)
 }
 
 fn forget_slots_that_went(update: &mut Update, slots: &[Standing]) {

@@ -51,6 +51,7 @@ fn write_kind(object: &Object) -> Wire {
             template: restarts.template,
             total: restarts.total,
             times_ms: write_times(&restarts.times),
+            failed: restarts.failed,
         }),
         Object::Failures(service, node, times) => Wire::Failures(v1::Failures {
             service: service.to_bytes(),
@@ -109,6 +110,7 @@ pub(super) fn read(from: v1::Object) -> Result<Object, WireError> {
                 template: it.template,
                 total: it.total,
                 times: read_times(&it.times_ms),
+                failed: it.failed,
             }),
         ),
         Wire::Failures(it) => Object::Failures(

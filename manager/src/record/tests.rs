@@ -268,6 +268,7 @@ fn every_object() -> Vec<Object> {
         template: 1,
         total: 2,
         times: vec![time(3), time(4)],
+        failed: 2,
     };
     vec![
         Object::Meta(Meta {

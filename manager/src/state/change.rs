@@ -76,7 +76,8 @@ pub enum Change {
         desired: TaskState,
     },
     /// A task is told to end, since an update gives its slot to another. A task that runs is given up only in
-    /// a slot that the update names as being replaced, or where the new one runs.
+    /// a slot that the update names as being replaced, or where another runs that takes its place: a drain that
+    /// surges ends tasks so too.
     Replaced {
         /// Which.
         task: TaskId,

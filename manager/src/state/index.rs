@@ -14,6 +14,7 @@ use skep_proto::resources::Resources;
 use skep_proto::service::Service;
 use skep_proto::spec::{Protocol, PublishMode};
 use skep_proto::task::{Task, TaskState};
+use skep_proto::time::ClusterTime;
 
 use super::{Holder, State, Times};
 
@@ -85,6 +86,7 @@ impl State {
             }
             self.index.removed.remove(&id);
             self.index.updating.remove(&id);
+            self.index.global.remove(&id);
         }
         if let Some(service) = new {
             for (network, vip) in &service.vips {
@@ -94,6 +96,9 @@ impl State {
             }
             for network in networks_of(&service) {
                 self.index.by_network.insert((network, id));
+            }
+            if service.spec.mode.is_global() {
+                self.index.global.insert(id);
             }
             if service.removed.is_some() {
                 self.index.removed.insert(id);
@@ -112,85 +117,142 @@ impl State {
         }
     }
 
+    /// Only what changes is written: a task's way up the ladder touches few of the indexes.
     pub(super) fn index_task(&mut self, id: TaskId, new: Option<(Arc<Task>, Times)>) {
-        if let Some(old) = self.tasks.remove(&id) {
-            self.take_out(&old);
-        }
+        let old = self.tasks.get(&id).cloned();
+        let old_times = self.times(id);
+        let was = old.as_deref().map(|task| Waits::of(task, old_times));
+        let is = new.as_ref().map(|(task, times)| Waits::of(task, *times));
+        self.index_waits(id, was.unwrap_or_default(), is.unwrap_or_default());
+        let (one, other) = (old.as_deref(), new.as_ref().map(|(task, _)| task.as_ref()));
+        self.index_slot(one, other);
+        self.index_addresses(one, other);
+        self.index_room(one, other);
+        self.index_spread(one, other);
         match new {
             Some((task, times)) => {
-                self.put_in(&task, times);
-                self.times.insert(id, times);
+                if times != old_times {
+                    self.times.insert(id, times);
+                }
                 self.tasks.insert(id, task);
             }
             None => {
                 self.times.remove(&id);
+                self.tasks.remove(&id);
             }
         }
     }
 
-    fn take_out(&mut self, old: &Task) {
+    fn index_waits(&mut self, id: TaskId, was: Waits, is: Waits) {
         let index = &mut self.index;
-        index.by_service.remove(&(old.service, old.slot, old.id));
-        index.pending.remove(&old.id);
-        index.held.remove(&old.id);
-        index.draining.remove(&old.id);
-        index.releasing.remove(&old.id);
-        if let Some(at) = old.start_at {
-            index.delayed.remove(&(at, old.id));
+        for (set, was, is) in [
+            (&mut index.held, was.held, is.held),
+            (&mut index.draining, was.draining, is.draining),
+            (&mut index.releasing, was.releasing, is.releasing),
+        ] {
+            if was && !is {
+                set.remove(&id);
+            } else if is && !was {
+                set.insert(id);
+            }
         }
-        for attachment in &old.attachments {
-            index
-                .addresses
-                .remove(&(attachment.network, attachment.address));
+        if was.pending != is.pending {
+            if let Some((service, template)) = was.pending {
+                index.pending.remove(&(service, template, id));
+            }
+            if let Some((service, template)) = is.pending {
+                index.pending.insert((service, template, id));
+            }
         }
-        let Some(node) = old.node else { return };
-        let reserved = index.by_node.remove(&(node, old.id)).unwrap_or_default();
-        if takes_room(old) {
-            self.count(node, reserved, Direction::Down);
-        }
-        if spreads(old) {
-            self.count_spread(old.service, node, Direction::Down);
+        if was.delayed != is.delayed {
+            if let Some(at) = was.delayed {
+                index.delayed.remove(&(at, id));
+            }
+            if let Some(at) = is.delayed {
+                index.delayed.insert((at, id));
+            }
         }
     }
 
-    fn put_in(&mut self, task: &Task, times: Times) {
-        let reserved = self.reservations(task);
-        let index = &mut self.index;
-        index.by_service.insert((task.service, task.slot, task.id));
-        let ended = task.status.state.ended();
-        if task.node.is_none() && task.desired <= TaskState::Running && !ended {
-            index.pending.insert(task.id);
+    fn index_slot(&mut self, old: Option<&Task>, new: Option<&Task>) {
+        let key = |task: &Task| (task.service, task.slot, task.id);
+        let (was, is) = (old.map(key), new.map(key));
+        if was != is {
+            if let Some(key) = was {
+                self.index.by_service.remove(&key);
+            }
+            if let Some(key) = is {
+                self.index.by_service.insert(key);
+            }
         }
-        if task.desired == TaskState::Ready && task.start_at.is_none() && !ended {
-            index.held.insert(task.id);
+    }
+
+    fn index_addresses(&mut self, old: Option<&Task>, new: Option<&Task>) {
+        if old.map(|task| &task.attachments) == new.map(|task| &task.attachments) {
+            return;
         }
-        if task.desired > TaskState::Running && !ended && task.node.is_some() && !times.drained {
-            index.draining.insert(task.id);
+        for at in old.into_iter().flat_map(|task| task.attachments.iter()) {
+            self.index.addresses.remove(&(at.network, at.address));
         }
-        if ended && !task.attachments.is_empty() {
-            index.releasing.insert(task.id);
-        }
-        if let Some(at) = task
-            .start_at
-            .filter(|_| task.desired == TaskState::Ready && !ended)
+        for (task, at) in new
+            .into_iter()
+            .flat_map(|task| task.attachments.iter().map(move |at| (task.id, at)))
         {
-            index.delayed.insert((at, task.id));
-        }
-        for attachment in &task.attachments {
-            let key = (attachment.network, attachment.address);
-            index.addresses.insert(key, Holder::Task(task.id));
-        }
-        let Some(node) = task.node else { return };
-        index.by_node.insert((node, task.id), reserved);
-        if takes_room(task) {
-            self.count(node, reserved, Direction::Up);
-        }
-        if spreads(task) {
-            self.count_spread(task.service, node, Direction::Up);
+            let key = (at.network, at.address);
+            self.index.addresses.insert(key, Holder::Task(task));
         }
     }
 
-    fn count(&mut self, node: NodeId, reserved: Resources, way: Direction) {
+    /// What a task takes on its node: nothing once it has ended.
+    fn index_room(&mut self, old: Option<&Task>, new: Option<&Task>) {
+        let there = |task: Option<&Task>| task.and_then(|task| Some((task.node?, task.id)));
+        let (was_at, is_at) = (there(old), there(new));
+        let takes = |task: Option<&Task>| task.filter(|task| takes_room(task)).is_some();
+        let taken = was_at.and_then(|key| self.index.by_node.get(&key).copied());
+        let same = was_at == is_at && takes(old) == takes(new);
+        if same {
+            return;
+        }
+        if let (Some(old), Some((node, _))) = (old.filter(|task| takes_room(task)), was_at) {
+            self.count(old, node, taken.unwrap_or_default(), Direction::Down);
+        }
+        if was_at != is_at
+            && let Some(key) = was_at
+        {
+            self.index.by_node.remove(&key);
+        }
+        let Some((new, key)) = new.zip(is_at) else {
+            return;
+        };
+        let reserved = match taken.filter(|_| was_at == is_at) {
+            Some(reserved) => reserved,
+            None => {
+                let reserved = self.reservations(new);
+                self.index.by_node.insert(key, reserved);
+                reserved
+            }
+        };
+        if takes_room(new) {
+            self.count(new, key.0, reserved, Direction::Up);
+        }
+    }
+
+    fn index_spread(&mut self, old: Option<&Task>, new: Option<&Task>) {
+        let key = |task: &Task| Some((task.service, task.node.filter(|_| spreads(task))?));
+        let (was, is) = (old.and_then(key), new.and_then(key));
+        if was == is {
+            return;
+        }
+        if let Some((service, node)) = was {
+            self.count_spread(service, node, Direction::Down);
+        }
+        if let Some((service, node)) = is {
+            self.count_spread(service, node, Direction::Up);
+        }
+    }
+
+    fn count(&mut self, task: &Task, node: NodeId, reserved: Resources, way: Direction) {
+        self.count_generic(task, node, way);
         let mut load = self.load_of(node);
         match way {
             Direction::Up => {
@@ -222,11 +284,58 @@ impl State {
         }
     }
 
+    fn count_generic(&mut self, task: &Task, node: NodeId, way: Direction) {
+        let Some(spec) = self.template(task.service, task.template).cloned() else {
+            return;
+        };
+        for (kind, amount) in &spec.generic {
+            let taken = self.generic_taken(node, kind);
+            let taken = match way {
+                Direction::Up => taken.saturating_add(*amount),
+                Direction::Down => taken.saturating_sub(*amount),
+            };
+            let key = (node, kind.clone());
+            if taken == 0 {
+                self.index.generic.remove(&key);
+            } else {
+                self.index.generic.insert(key, taken);
+            }
+        }
+    }
+
     /// What `task` reserves on its node.
     fn reservations(&self, task: &Task) -> Resources {
         self.template(task.service, task.template)
             .map(|spec| spec.reservations)
             .unwrap_or_default()
+    }
+}
+
+/// What a task waits for: in which of the small indexes it stands.
+#[derive(Clone, Copy, Default)]
+struct Waits {
+    /// Its service and spec revision.
+    pending: Option<(ServiceId, u64)>,
+    held: bool,
+    draining: bool,
+    releasing: bool,
+    delayed: Option<ClusterTime>,
+}
+
+impl Waits {
+    fn of(task: &Task, times: Times) -> Self {
+        let ended = task.status.state.ended();
+        let to_run = task.desired <= TaskState::Running;
+        Self {
+            pending: (task.node.is_none() && to_run && !ended)
+                .then_some((task.service, task.template)),
+            held: task.desired == TaskState::Ready && task.start_at.is_none() && !ended,
+            draining: !to_run && !ended && task.node.is_some() && !times.drained,
+            releasing: ended && !task.attachments.is_empty(),
+            delayed: task
+                .start_at
+                .filter(|_| task.desired == TaskState::Ready && !ended),
+        }
     }
 }
 

@@ -39,6 +39,8 @@ pub use read::endpoint_state;
 pub const REQUESTS_KEPT: std::time::Duration = std::time::Duration::from_secs(600);
 /// Failures of a service on a node that are remembered; that many within five minutes rank the node last.
 pub const FAILURES_KEPT: usize = 5;
+/// A task that failed after having been there for so long does not count as failing again.
+pub const STEADY_AFTER: std::time::Duration = std::time::Duration::from_secs(60);
 /// Restarts of a slot that are remembered: more attempts than this within a window are not told apart.
 pub const RESTARTS_KEPT: usize = 1024;
 
@@ -82,8 +84,8 @@ struct Index {
     ports: OrdMap<(Protocol, u16, ServiceId), PublishMode>,
     loads: OrdMap<NodeId, Load>,
     spread: OrdMap<(ServiceId, NodeId), u32>,
-    /// Tasks that wait for a node.
-    pending: OrdSet<TaskId>,
+    /// Tasks that wait for a node, those that are alike together.
+    pending: OrdSet<(ServiceId, u64, TaskId)>,
     /// Tasks that are ready to run at a time, ascending by it.
     delayed: OrdSet<(ClusterTime, TaskId)>,
     /// Tasks that are made ready and wait for the end of the one before in their slot.
@@ -92,6 +94,10 @@ struct Index {
     draining: OrdSet<TaskId>,
     /// Tasks that ended and still hold addresses.
     releasing: OrdSet<TaskId>,
+    /// What tasks of a node that have not ended reserve of other things, by kind.
+    generic: OrdMap<(NodeId, String), u64>,
+    /// Services that have a task on each node that meets the constraints.
+    global: OrdSet<ServiceId>,
     /// Services that were removed and are still there.
     removed: OrdSet<ServiceId>,
     /// Services whose update goes on.
@@ -148,6 +154,8 @@ pub struct Restarts {
     pub total: u64,
     /// When the last [`RESTARTS_KEPT`] were made, ascending.
     pub times: Vec<ClusterTime>,
+    /// So many attempts in a row failed soon after they had been made.
+    pub failed: u32,
 }
 
 /// A request that was applied.

@@ -10,9 +10,9 @@ use skep_proto::cluster::Cluster;
 use skep_proto::ids::{NetworkId, NodeId, RequestId, ServiceId, TaskId};
 use skep_proto::image::Image;
 use skep_proto::network::Network;
-use skep_proto::node::{Node, NodeState};
+use skep_proto::node::{Availability, Node, NodeState};
 use skep_proto::service::Service;
-use skep_proto::spec::{Protocol, PublishMode, TaskSpec};
+use skep_proto::spec::{Mode, Protocol, PublishMode, TaskSpec};
 use skep_proto::task::{Slot, Task, TaskState};
 use skep_proto::time::ClusterTime;
 use skep_proto::view::EndpointState;
@@ -62,6 +62,21 @@ impl State {
     /// A node.
     pub fn node(&self, id: NodeId) -> Option<&Arc<Node>> {
         self.nodes.get(&id)
+    }
+
+    /// Whether a task runs on a node that surges: it is ended once its replacement runs, not before. Tasks of
+    /// jobs and those that belong to their node have no replacement to wait for.
+    pub fn gives_way(&self, task: &Task) -> bool {
+        let surges = |id| {
+            let node = self.nodes.get(&id);
+            node.is_some_and(|node| node.spec.availability == Availability::Surge)
+        };
+        task.status.state == TaskState::Running
+            && task.node.is_some_and(surges)
+            && self
+                .services
+                .get(&task.service)
+                .is_some_and(|service| matches!(service.spec.mode, Mode::Replicated { .. }))
     }
 
     /// All nodes, ascending by id.
@@ -205,6 +220,21 @@ impl State {
         self.index.loads.get(&node).copied().unwrap_or_default()
     }
 
+    /// What the tasks of a node that have not ended reserve of a kind of other things.
+    pub fn generic_taken(&self, node: NodeId, kind: &str) -> u64 {
+        // Few specs name such things: the key is made only for those that do.
+        let key = (node, kind.to_owned());
+        self.index.generic.get(&key).copied().unwrap_or_default()
+    }
+
+    /// Services with one task on each node, removed ones too, ascending by id.
+    pub fn global_services(&self) -> impl Iterator<Item = &Arc<Service>> {
+        self.index
+            .global
+            .iter()
+            .filter_map(|id| self.services.get(id))
+    }
+
     /// How many tasks of a service a node has that have not ended and are not to end.
     pub fn spread_of(&self, service: ServiceId, node: NodeId) -> u32 {
         self.index
@@ -214,12 +244,12 @@ impl State {
             .unwrap_or_default()
     }
 
-    /// Tasks that wait for a node, ascending by id.
+    /// Tasks that wait for a node, ascending by service, spec revision and id.
     pub fn pending(&self) -> impl Iterator<Item = &Arc<Task>> {
         self.index
             .pending
             .iter()
-            .filter_map(|id| self.tasks.get(id))
+            .filter_map(|(_, _, id)| self.tasks.get(id))
     }
 
     /// Tasks that are to run at a time, ascending by it.

@@ -227,6 +227,7 @@ impl Draw {
                     Availability::Active,
                     Availability::Pause,
                     Availability::Drain,
+                    Availability::Surge,
                 ]),
             },
             description: NodeDescription {
@@ -239,6 +240,10 @@ impl Draw {
                 routes: self.list(Self::subnet),
                 door: self.option(|draw| draw.0.random_range(1..=u16::MAX)),
                 volumes: self.list(Self::text),
+                generic: self
+                    .list(|draw| (draw.text(), draw.0.random()))
+                    .into_iter()
+                    .collect(),
             },
             address: self.ip(),
             status: NodeStatus {

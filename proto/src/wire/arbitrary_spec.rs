@@ -29,11 +29,27 @@ impl Draw {
         }
     }
 
-    fn constraint(&mut self) -> Constraint {
+    fn demand(&mut self) -> Constraint {
+        let operators = [
+            Operator::Equal,
+            Operator::NotEqual,
+            Operator::In,
+            Operator::Exists,
+            Operator::Less,
+            Operator::Greater,
+        ];
         Constraint {
             key: self.key(),
-            operator: self.pick(&[Operator::Equal, Operator::NotEqual]),
+            operator: self.pick(&operators),
             value: self.text(),
+            or: Vec::new(),
+        }
+    }
+
+    fn constraint(&mut self) -> Constraint {
+        Constraint {
+            or: self.list(Self::demand),
+            ..self.demand()
         }
     }
 

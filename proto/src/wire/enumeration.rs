@@ -42,13 +42,22 @@ enumeration!(
     Complete, Shutdown, Failed, Rejected, Orphaned, Remove
 );
 enumeration!(Role, Role, Worker, Manager);
-enumeration!(Availability, Availability, Active, Pause, Drain);
+enumeration!(Availability, Availability, Active, Pause, Drain, Surge);
 enumeration!(NodeState, NodeState, Unknown, Up, Down);
 enumeration!(Protocol, Protocol, Tcp, Udp);
 enumeration!(PublishMode, PublishMode, Ingress, Host);
 enumeration!(RestartCondition, RestartCondition, None, OnFailure, Any);
 enumeration!(EndpointState, EndpointState, Starting, Live, Draining);
-enumeration!(ConstraintOperator, Operator, Equal, NotEqual);
+enumeration!(
+    ConstraintOperator,
+    Operator,
+    Equal,
+    NotEqual,
+    In,
+    Exists,
+    Less,
+    Greater
+);
 enumeration!(PullPolicy, PullPolicy, Missing, Always, Never);
 enumeration!(
     Propagation,

@@ -78,6 +78,7 @@ impl From<&NodeDescription> for v1::NodeDescription {
             routes: description.routes.iter().map(|net| (*net).into()).collect(),
             door: description.door.map(u32::from),
             volumes: description.volumes.clone(),
+            generic: description.generic.clone(),
         }
     }
 }
@@ -99,6 +100,7 @@ impl TryFrom<v1::NodeDescription> for NodeDescription {
                 .map(|port| network_port(port, "door"))
                 .transpose()?,
             volumes: from.volumes,
+            generic: from.generic,
         })
     }
 }

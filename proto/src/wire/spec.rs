@@ -313,6 +313,7 @@ impl From<&Constraint> for v1::Constraint {
             label,
             operator: v1::ConstraintOperator::from(constraint.operator).into(),
             value: constraint.value.clone(),
+            or: constraint.or.iter().map(Into::into).collect(),
         }
     }
 }
@@ -325,6 +326,7 @@ impl TryFrom<v1::Constraint> for Constraint {
             key: key_in(from.key, from.label)?,
             operator: enumeration::<v1::ConstraintOperator, _>(from.operator, "operator")?,
             value: from.value,
+            or: list(from.or, "or")?,
         })
     }
 }

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use skep_manager::plan::Plan;
 use skep_manager::state::State;
 use skep_proto::ids::{NodeId, TaskId};
-use skep_proto::node::{Availability, NodeState};
-use skep_proto::spec::{PublishMode, RestartCondition};
+use skep_proto::node::{Availability, Node, NodeState};
+use skep_proto::service::Service;
+use skep_proto::spec::{Mode, PublishMode, RestartCondition};
 use skep_proto::task::{Slot, Task, TaskState};
 
 use super::Check;
@@ -43,16 +44,16 @@ pub fn a_settled_plan_is_empty(plan: &Plan) -> Check {
 /// Names service and slot.
 pub fn every_service_reaches_its_replicas(state: &State) -> Check {
     for service in state.services().filter(|service| service.removed.is_none()) {
-        let replicas = service.spec.mode.replicas().unwrap_or_default();
-        for slot in 1..=replicas {
-            let mut tasks = state.tasks_in(service.id, Slot::Replica(slot));
-            let wanted = |task: &&Arc<Task>| task.desired <= TaskState::Running;
+        for slot in slots(state, service) {
+            let mut tasks = state.tasks_in(service.id, slot);
+            let job = service.spec.mode.is_job();
+            let wanted = |task: &&Arc<Task>| {
+                let newest = !job || task.template == service.template;
+                task.desired <= TaskState::Running && newest
+            };
             if !tasks.any(|task| wanted(&task) && reached_its_place(state, task)) {
                 let (name, update) = (&service.spec.name, &service.update);
-                let there: Vec<_> = state
-                    .tasks_in(service.id, Slot::Replica(slot))
-                    .filter(wanted)
-                    .collect();
+                let there: Vec<_> = state.tasks_in(service.id, slot).filter(wanted).collect();
                 return Err(format!(
                     "{name}.{slot} has not come to run: {there:?} {update:?}"
                 ));
@@ -72,9 +73,98 @@ pub fn every_update_comes_to_an_end(state: &State) -> Check {
         let waits = |task: &Task| {
             task.desired <= TaskState::Running && task.status.state == TaskState::Pending
         };
-        if !tasks.any(|task| waits(task)) {
+        // One of a global service goes on when a node takes tasks again.
+        let nowhere = service.spec.mode.is_global() && slots(state, service).is_empty();
+        if !tasks.any(|task| waits(task)) && !nowhere {
             let (name, update) = (&service.spec.name, &service.update);
-            return Err(format!("{name} is still being updated: {update:?}"));
+            let (mode, tasks) = (service.spec.mode, state.tasks_of(service.id));
+            let tasks: Vec<_> = tasks.filter(|it| !it.status.state.ended()).collect();
+            return Err(format!(
+                "{name} ({mode:?}) is still being updated: {update:?} {tasks:?}"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Slots that have to have a task by now.
+fn slots(state: &State, service: &Service) -> Vec<Slot> {
+    let replicas = |count: u32| (1..=count).map(Slot::Replica).collect();
+    match service.spec.mode {
+        Mode::Replicated { replicas: count } => replicas(count),
+        Mode::ReplicatedJob {
+            total,
+            max_concurrent,
+        } => {
+            // What ended is no longer at work: as many as may be at work come after it.
+            let all: Vec<Slot> = replicas(total);
+            let ended = |slot: &&Slot| {
+                let tasks = state.tasks_in(service.id, **slot);
+                let mut own = tasks.filter(|task| task.template == service.template);
+                own.any(|task| task.desired <= TaskState::Running && task.status.state.ended())
+            };
+            let ended = all.iter().filter(ended).count();
+            let most = usize::try_from(max_concurrent).unwrap_or(usize::MAX);
+            all.into_iter().take(ended.saturating_add(most)).collect()
+        }
+        Mode::Global | Mode::GlobalJob => {
+            let spec = service.templates.get(&service.template);
+            let meets = |node: &&Arc<Node>| {
+                node.status.state == NodeState::Up
+                    && node.spec.availability == Availability::Active
+                    && spec.is_some_and(|spec| spec.constraints.iter().all(|it| it.met_by(node)))
+            };
+            let nodes = state.nodes().filter(meets);
+            nodes.map(|node| Slot::Node(node.id)).collect()
+        }
+    }
+}
+
+/// The second half of 6: what runs is where it may run, and nowhere is more of it than may be.
+///
+/// # Errors
+/// Names the task.
+pub fn what_runs_is_where_it_may(state: &State) -> Check {
+    for task in state.tasks() {
+        let runs = task.desired == TaskState::Running && !task.status.state.ended();
+        let (Some(id), true) = (task.node, runs) else {
+            continue;
+        };
+        let (Some(node), Some(spec)) =
+            (state.node(id), state.template(task.service, task.template))
+        else {
+            continue;
+        };
+        if let Some(unmet) = spec.constraints.iter().find(|it| !it.met_by(node)) {
+            return Err(format!("task {} is on {id} against {unmet}", task.id));
+        }
+        let beside = state
+            .tasks_on(id)
+            .filter(|other| other.service == task.service && !other.status.state.ended())
+            .filter(|other| other.desired <= TaskState::Running);
+        let beside = u32::try_from(beside.count()).unwrap_or(u32::MAX);
+        if let Some(most) = spec.max_per_node.filter(|most| beside > *most) {
+            return Err(format!(
+                "{beside} tasks like {} are on {id}, {most} may",
+                task.id
+            ));
+        }
+        for kind in spec.generic.keys() {
+            let there = state
+                .tasks_on(id)
+                .filter(|other| !other.status.state.ended());
+            let there = there.filter_map(|other| state.template(other.service, other.template));
+            let taken: u64 = there.filter_map(|spec| spec.generic.get(kind)).sum();
+            if taken
+                > node
+                    .description
+                    .generic
+                    .get(kind)
+                    .copied()
+                    .unwrap_or_default()
+            {
+                return Err(format!("{taken} {kind} are taken on {id}"));
+            }
         }
     }
     Ok(())
@@ -96,11 +186,21 @@ fn reached_its_place(state: &State, task: &Task) -> bool {
                 || node.spec.availability != Availability::Active
                 || !free.holds(spec.reservations)
                 || host_port_in_use(state, task, node.id)
+                || matches!(task.slot, Slot::Node(home) if home != node.id)
+                || spec
+                    .max_per_node
+                    .is_some_and(|most| state.spread_of(task.service, node.id) >= most)
+                || spec.generic.iter().any(|(kind, amount)| {
+                    let has = node.description.generic.get(kind).copied();
+                    let taken = state.generic_taken(node.id, kind);
+                    has.unwrap_or_default().saturating_sub(taken) < *amount
+                })
                 || spec
                     .constraints
                     .iter()
                     .any(|constraint| !constraint.met_by(node))
         }),
+        TaskState::Complete if job(state, task) => true,
         ended if ended.ended() => match spec.restart.condition {
             RestartCondition::None => true,
             RestartCondition::OnFailure if ended == TaskState::Complete => true,
@@ -108,6 +208,11 @@ fn reached_its_place(state: &State, task: &Task) -> bool {
         },
         _ => false,
     }
+}
+
+fn job(state: &State, task: &Task) -> bool {
+    let service = state.service(task.service);
+    service.is_some_and(|service| service.spec.mode.is_job())
 }
 
 fn host_port_in_use(state: &State, task: &Task, node: NodeId) -> bool {
@@ -137,10 +242,10 @@ fn host_port_in_use(state: &State, task: &Task, node: NodeId) -> bool {
 ///
 /// # Errors
 /// Names the service.
-pub fn acknowledged_is_kept(state: &State, expected: &BTreeMap<String, Option<u32>>) -> Check {
+pub fn acknowledged_is_kept(state: &State, expected: &BTreeMap<String, Option<Mode>>) -> Check {
     for (name, replicas) in expected {
         let found = state.service_named(name);
-        let found = found.and_then(|service| service.spec.mode.replicas());
+        let found = found.map(|service| service.spec.mode);
         if found != *replicas {
             return Err(format!(
                 "service {name}: told {replicas:?}, found {found:?}"

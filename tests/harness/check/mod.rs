@@ -10,6 +10,7 @@ mod updates;
 pub use ends::{
     a_settled_plan_is_empty, acknowledged_is_kept, every_service_reaches_its_replicas,
     every_update_comes_to_an_end, only_what_is_wanted_runs, removed_services_are_gone,
+    what_runs_is_where_it_may,
 };
 pub use plans::{apply_never_panics, same_input_gives_the_same_plan};
 pub use states::{

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use skep_manager::state::State;
-use skep_proto::ids::ServiceId;
+use skep_manager::state::{Mark, State};
+use skep_proto::ids::{NodeId, ServiceId};
 use skep_proto::node::{Availability, NodeState};
 use skep_proto::service::{Service, Update};
 use skep_proto::spec::UpdateOrder;
@@ -12,8 +12,8 @@ use skep_proto::task::{Slot, Task, TaskState};
 
 use super::Check;
 
-/// 3. At most one task per slot is desired Running on a node that is up, save start-first updates; a second
-///    can physically run only on a node that is down, and ends on its return.
+/// 3. At most one task per slot is desired Running on a node that is up, save start-first updates and drains
+///    that surge; a second can physically run only on a node that is down, and ends on its return.
 ///
 /// # Errors
 /// Names both tasks.
@@ -22,7 +22,13 @@ pub fn one_task_per_slot_is_to_run(before: &State, after: &State) -> Check {
     for task in after.tasks() {
         let node = task.node.and_then(|node| after.node(node));
         let down = node.is_some_and(|node| node.status.state == NodeState::Down);
-        if task.desired > TaskState::Running || down {
+        // A drain that was called off leaves two until a plan has looked at the node.
+        let changed = |id| after.marks().any(|(mark, _)| mark == Mark::Node(id));
+        // One that ended while it gave way is told so by the next plan.
+        let drains = node.is_some_and(|node| node.spec.availability.drains());
+        let gave_way = drains && task.status.state.ended();
+        let leaves = after.gives_way(task) || gave_way || task.node.is_some_and(changed);
+        if task.desired > TaskState::Running || down || leaves {
             continue;
         }
         let Some(other) = first.insert((task.service, task.slot), task) else {
@@ -32,8 +38,8 @@ pub fn one_task_per_slot_is_to_run(before: &State, after: &State) -> Check {
         let begun_before = known(task) && known(other);
         if task.template == other.template || !(begun_before || starts_first(after, task.service)) {
             return Err(format!(
-                "{} and {} are both to run in {}",
-                other.id, task.id, task.slot
+                "{other:?} and {task:?} are both to run in {}",
+                task.slot
             ));
         }
     }
@@ -96,6 +102,7 @@ fn given_up_until_it_runs(state: &State, service: &Service, old: &Update, new: &
     for slot in old.replacing.difference(&new.replacing) {
         let wanted = match (slot, service.spec.mode.replicas()) {
             (Slot::Replica(number), Some(replicas)) => *number <= replicas,
+            (Slot::Node(home), _) => takes_part(state, service, *home),
             _ => true,
         };
         let ran = |task: &&Arc<Task>| {
@@ -112,11 +119,21 @@ fn given_up_until_it_runs(state: &State, service: &Service, old: &Update, new: &
     Ok(())
 }
 
+/// Whether a node is to have a task of a global service now.
+fn takes_part(state: &State, service: &Service, home: NodeId) -> bool {
+    let spec = service.templates.get(&service.template);
+    state.node(home).zip(spec).is_some_and(|(node, spec)| {
+        node.status.state == NodeState::Up
+            && node.spec.availability == Availability::Active
+            && spec.constraints.iter().all(|it| it.met_by(node))
+    })
+}
+
 /// It is not the update that takes the task away.
 fn fit(state: &State, task: &Task) -> bool {
     let node = task.node.and_then(|id| state.node(id));
     node.is_some_and(|node| {
-        node.status.state != NodeState::Down && node.spec.availability != Availability::Drain
+        node.status.state != NodeState::Down && !node.spec.availability.drains()
     })
 }
 

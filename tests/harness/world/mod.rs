@@ -427,6 +427,7 @@ impl World {
         self.summary.answered = self.user.answered;
         let checks = [
             (3, check::only_what_is_wanted_runs(state, &running)),
+            (6, check::what_runs_is_where_it_may(state)),
             (7, check::removed_services_are_gone(state)),
             (8, check::a_settled_plan_is_empty(&plan)),
             (

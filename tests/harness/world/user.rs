@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use skep_manager::plan::{Author, new_network, paused, resumed, revised, rolled_back};
 use skep_manager::state::{Answer, Change, Entry, Misfit, State};
+use skep_proto::constraint::{Constraint, Key};
 use skep_proto::ids::{NetworkId, NodeId, RequestId};
 use skep_proto::node::{Availability, NodeState};
 use skep_proto::resources::Resources;
 use skep_proto::service::Service;
 use skep_proto::spec::{
-    FailureAction, Mode, PublishMode, RestartCondition, ServiceSpec, UpdateConfig, UpdateOrder,
+    FailureAction, Mode, PublishMode, RestartCondition, ServiceSpec, TaskSpec, UpdateConfig,
+    UpdateOrder,
 };
 use skep_proto::time::{ClusterTime, WallTime};
 
@@ -24,7 +26,7 @@ pub enum Command {
     /// `service create`
     Create(Arc<Service>),
     /// `service scale`
-    Scale(String, u32),
+    Scale(String, Mode),
     /// `service update` that makes new tasks, with these settings
     Update(String, UpdateConfig),
     /// `service rollback`
@@ -33,6 +35,8 @@ pub enum Command {
     Pause(String),
     /// `rollout resume`
     Resume(String),
+    /// `node update --label-add`
+    Label(NodeId, String),
     /// `service rm`
     Remove(String),
     /// `node update --availability`
@@ -50,8 +54,8 @@ pub enum Command {
 pub struct User {
     /// Asked and not answered.
     pub asked: Option<Asked>,
-    /// What it was told: replicas of each service by name, `None` for one that was removed.
-    pub told: BTreeMap<String, Option<u32>>,
+    /// What it was told: mode of each service by name, `None` for one that was removed.
+    pub told: BTreeMap<String, Option<Mode>>,
     /// How many commands were answered.
     pub answered: u64,
 }
@@ -90,10 +94,10 @@ impl User {
         match asked.command {
             Command::Create(service) => {
                 self.told
-                    .insert(service.spec.name.clone(), service.spec.mode.replicas());
+                    .insert(service.spec.name.clone(), Some(service.spec.mode));
             }
-            Command::Scale(name, replicas) => {
-                self.told.insert(name, Some(replicas));
+            Command::Scale(name, mode) => {
+                self.told.insert(name, Some(mode));
             }
             Command::Remove(name) => {
                 self.told.insert(name, None);
@@ -137,9 +141,13 @@ fn think(state: &State, rng: &mut Rng) -> Command {
                 Availability::Active,
                 Availability::Drain,
                 Availability::Pause,
+                Availability::Surge,
             ];
+            if rng.in_thousand(300) {
+                return Command::Label(node, format!("z{}", rng.below(3)));
+            }
             let weighted = all
-                .get(rng.index(4))
+                .get(rng.index(6))
                 .copied()
                 .unwrap_or(Availability::Active);
             Command::Availability(node, weighted)
@@ -156,7 +164,27 @@ fn think(state: &State, rng: &mut Rng) -> Command {
             1 => Command::Pause(name),
             _ => Command::Resume(name),
         },
-        _ => Command::Scale(name, u32::try_from(rng.below(7)).unwrap()),
+        _ => scaled(name, state, rng),
+    }
+}
+
+/// Another number where the mode has one, else new tasks.
+fn scaled(name: String, state: &State, rng: &mut Rng) -> Command {
+    let number = u32::try_from(rng.below(7)).unwrap();
+    let mode = state.service_named(&name).map(|service| service.spec.mode);
+    match mode {
+        Some(Mode::Replicated { .. }) => {
+            Command::Scale(name, Mode::Replicated { replicas: number })
+        }
+        Some(Mode::ReplicatedJob { max_concurrent, .. }) => {
+            let total = number;
+            let mode = Mode::ReplicatedJob {
+                total,
+                max_concurrent,
+            };
+            Command::Scale(name, mode)
+        }
+        Some(Mode::Global | Mode::GlobalJob) | None => Command::Update(name, settings(rng)),
     }
 }
 
@@ -214,8 +242,21 @@ fn invent(name: String, state: &State, rng: &mut Rng) -> Service {
         .filter(|_| rng.in_thousand(700))
         .map(|it| builders::on(it.id))
         .collect();
+    place(&mut task, rng);
     let replicas = u32::try_from(rng.below(6)).unwrap();
     let mut spec = builders::service_spec(&name, replicas, task);
+    spec.mode = match rng.below(10) {
+        0 | 1 => Mode::Global,
+        2 | 3 => Mode::ReplicatedJob {
+            total: replicas,
+            max_concurrent: 1 + u32::try_from(rng.below(3)).unwrap(),
+        },
+        4 => Mode::GlobalJob,
+        _ => spec.mode,
+    };
+    if rng.in_thousand(200) {
+        spec.lost_after = Some(Duration::from_secs(3 + rng.below(6)));
+    }
     if rng.in_thousand(400) {
         let number = rng
             .in_thousand(500)
@@ -231,6 +272,23 @@ fn invent(name: String, state: &State, rng: &mut Rng) -> Service {
     builders::service(rng.id(), spec)
 }
 
+/// Where the tasks may go.
+fn place(task: &mut TaskSpec, rng: &mut Rng) {
+    let zone = || Key::Label("zone".into());
+    if rng.in_thousand(200) {
+        task.spread = vec![zone()];
+    }
+    if rng.in_thousand(200) {
+        task.constraints.push(Constraint::equal(zone(), "z1"));
+    }
+    if rng.in_thousand(150) {
+        task.max_per_node = Some(1 + u32::try_from(rng.below(2)).unwrap());
+    }
+    if rng.in_thousand(150) {
+        task.generic = BTreeMap::from([("disk".to_owned(), 1 + rng.below(2))]);
+    }
+}
+
 /// The entry that does what `asked` wants of `state`; `None` if that is impossible or done already.
 pub fn entry(asked: &Asked, state: &State, (time, wall): (ClusterTime, WallTime)) -> Option<Entry> {
     let (change, answer) = match &asked.command {
@@ -238,24 +296,24 @@ pub fn entry(asked: &Asked, state: &State, (time, wall): (ClusterTime, WallTime)
             let answer = Answer::Service(service.id);
             (Change::PutService(service.clone()), answer)
         }
-        Command::Scale(name, replicas) => scale(state, name, *replicas)?,
-        Command::Update(name, settings) => {
+        Command::Scale(name, mode) => {
             let old = state.service_named(name)?;
             let mut spec = ServiceSpec::clone(&old.spec);
-            spec.task.force += 1;
-            spec.update = settings.clone();
-            spec.rollback = settings.clone();
-            if spec.rollback.failure_action == FailureAction::Rollback {
-                spec.rollback.failure_action = FailureAction::Pause;
-            }
+            spec.mode = *mode;
             put(revised(state, old, spec, Author::default()))
         }
+        Command::Update(name, settings) => update(state, name, settings)?,
         Command::Rollback(name) => {
             let old = state.service_named(name)?;
             put(rolled_back(state, old, None, Author::default()).ok()?)
         }
         Command::Pause(name) => put(paused(state.service_named(name)?, "paused".into())?),
         Command::Resume(name) => put(resumed(state.service_named(name)?, "resumed".into())?),
+        Command::Label(id, value) => {
+            let mut node = state.node(*id)?.as_ref().clone();
+            node.spec.labels.insert("zone".into(), value.clone());
+            (Change::PutNode(Arc::new(node)), Answer::Done)
+        }
         Command::Remove(name) => {
             let mut service = state.service_named(name)?.as_ref().clone();
             service.removed = Some(time);
@@ -296,10 +354,18 @@ pub fn entry(asked: &Asked, state: &State, (time, wall): (ClusterTime, WallTime)
     })
 }
 
-fn scale(state: &State, name: &str, replicas: u32) -> Option<(Change, Answer)> {
+/// New tasks; a job takes no settings.
+fn update(state: &State, name: &str, settings: &UpdateConfig) -> Option<(Change, Answer)> {
     let old = state.service_named(name)?;
     let mut spec = ServiceSpec::clone(&old.spec);
-    spec.mode = Mode::Replicated { replicas };
+    spec.task.force += 1;
+    if !spec.mode.is_job() {
+        spec.update = settings.clone();
+        spec.rollback = settings.clone();
+    }
+    if spec.rollback.failure_action == FailureAction::Rollback {
+        spec.rollback.failure_action = FailureAction::Pause;
+    }
     Some(put(revised(state, old, spec, Author::default())))
 }
 

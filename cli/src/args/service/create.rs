@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use super::{ContainerArgs, HealthArgs, RolloutArgs, WaitArgs};
+use super::{ContainerArgs, HealthArgs, PlacementArgs, RolloutArgs, WaitArgs};
 use crate::args::image::OriginArgs;
 use crate::args::read;
 use crate::args::streams::LogDriverArgs;
@@ -35,9 +35,9 @@ pub struct CreateArgs {
     /// Name of the service; made up when not given.
     #[arg(long)]
     pub name: Option<String>,
-    /// How many tasks.
-    #[arg(long, default_value_t = 1, value_name = "NUMBER")]
-    pub replicas: u32,
+    /// How many tasks, and where they go.
+    #[command(flatten)]
+    pub placement: PlacementArgs,
     /// Set an environment variable; NAME alone takes the value from here.
     #[arg(long, short, value_name = "NAME=VALUE")]
     pub env: Vec<String>,

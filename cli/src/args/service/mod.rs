@@ -2,9 +2,11 @@
 
 mod container;
 mod create;
+mod placement;
 mod rollout;
 mod update;
 mod update_container;
+mod update_placement;
 
 use std::time::Duration;
 
@@ -16,12 +18,14 @@ use super::{InspectArgs, ListArgs, RemoveArgs};
 
 pub use container::{ContainerArgs, HealthArgs};
 pub use create::{ConditionArg, CreateArgs};
+pub use placement::{EndpointArg, ModeArg, PlacementArgs};
 pub use rollout::{
     EXIT_CODES, RollbackArgs, RolloutArgs, RolloutCommand, RolloutHistoryArgs, RolloutResumeArgs,
     RolloutTurnArgs, RolloutWaitArgs,
 };
 pub use update::UpdateArgs;
 pub use update_container::UpdateContainerArgs;
+pub use update_placement::UpdatePlacementArgs;
 
 /// What the cluster runs.
 #[derive(Subcommand, Debug)]
@@ -57,6 +61,18 @@ pub enum TaskCommand {
     Logs(LogsArgs),
     /// Run a program in the container of a task, wherever it is.
     Exec(ExecArgs),
+    /// Say why a task does not run: every node, every filter, and the smallest change that would place it.
+    Why(WhyArgs),
+}
+
+/// Which task does not run.
+#[derive(Args, Debug)]
+pub struct WhyArgs {
+    /// Id, or the beginning of one.
+    pub task: String,
+    /// In which form.
+    #[arg(long, value_enum, default_value = "table")]
+    pub format: super::Format,
 }
 
 /// How to wait for a service.

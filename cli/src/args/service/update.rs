@@ -6,7 +6,9 @@ use clap::Args;
 use skep_proto::constraint::Constraint;
 use skep_proto::spec::{PortSpec, Protocol};
 
-use super::{ConditionArg, EXIT_CODES, RolloutArgs, UpdateContainerArgs, WaitArgs};
+use super::{
+    ConditionArg, EXIT_CODES, RolloutArgs, UpdateContainerArgs, UpdatePlacementArgs, WaitArgs,
+};
 use crate::args::image::OriginArgs;
 use crate::args::read;
 use crate::args::streams::LogDriverArgs;
@@ -110,6 +112,9 @@ pub struct UpdateArgs {
     /// How its output is kept; --log-driver "" is the default again.
     #[command(flatten)]
     pub log: LogDriverArgs,
+    /// Where its tasks go.
+    #[command(flatten)]
+    pub placement: UpdatePlacementArgs,
     /// How tasks are replaced.
     #[command(flatten)]
     pub rollout: RolloutArgs,

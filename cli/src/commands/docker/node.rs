@@ -31,7 +31,7 @@ pub fn node(entry: &v1::NodeEntry) -> anyhow::Result<Value> {
             "Availability": match it.spec.availability {
                 Availability::Active => "active",
                 Availability::Pause => "pause",
-                Availability::Drain => "drain",
+                Availability::Drain | Availability::Surge => "drain",
             },
         },
         "Description": {

@@ -28,6 +28,7 @@ fn entry() -> v1::ServiceEntry {
         service: Some(service),
         running: 2,
         desired: 3,
+        completed: None,
     }
 }
 

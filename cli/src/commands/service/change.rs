@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use skep_proto::image::ImageRef;
 use skep_proto::spec::{
-    ContainerSpec, Mode, NetworkUse, PortSpec, RestartCondition, ServiceSpec, TaskSpec,
+    ContainerSpec, NetworkUse, PortSpec, RestartCondition, ServiceSpec, TaskSpec,
 };
 
-use super::{change_container, container};
+use super::{change_container, change_placement, container};
 use crate::args::service::{ConditionArg, UpdateArgs};
 use crate::commands::labels;
 
@@ -21,7 +21,7 @@ pub(super) struct Networks {
 /// `spec` with what was typed.
 ///
 /// # Errors
-/// When a label cannot be read, or the service has no replicas to set.
+/// When a label cannot be read, or something does not go with the service's mode.
 pub(super) fn changed(
     spec: &ServiceSpec,
     args: &UpdateArgs,
@@ -29,19 +29,14 @@ pub(super) fn changed(
 ) -> anyhow::Result<ServiceSpec> {
     let mut new = spec.clone();
     if let Some(replicas) = args.replicas {
-        let Mode::Replicated { .. } = new.mode else {
-            anyhow::bail!(
-                "--replicas: service \"{}\" is not replicated, its tasks follow from the nodes",
-                spec.name
-            );
-        };
-        new.mode = Mode::Replicated { replicas };
+        new.mode = change_placement::scaled(&spec.name, spec.mode, replicas)?;
     }
     change_labels(&mut new.labels, &args.label_add, &args.label_rm)?;
     change_ports(&mut new.ports, args);
     change_container(&mut new.task.container, args)?;
     change_task(&mut new.task, args, networks);
     new.task.log = args.log.driver(new.task.log.take())?;
+    change_placement::change(&mut new, &args.placement)?;
     args.rollout.fill(&mut new.update, &mut new.rollback);
     Ok(new)
 }

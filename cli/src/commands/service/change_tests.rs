@@ -1,5 +1,5 @@
 use clap::Parser;
-use skep_proto::spec::{FailureAction, UpdateOrder};
+use skep_proto::spec::{FailureAction, Mode, UpdateOrder};
 
 use super::*;
 use crate::args::service::ServiceCommand;
@@ -103,4 +103,69 @@ fn a_terminal_and_the_log_driver_change_and_go_back() {
     assert_eq!((&*log.name, log.options.len()), ("local", 1));
     let back = again(&["--tty=false", "--log-driver", ""]).task;
     assert_eq!((back.container.tty, back.log), (false, None));
+}
+
+#[test]
+fn places_are_added_to_and_taken_from() {
+    let new = after(&[
+        "--placement-pref-add",
+        "spread=node.labels.zone",
+        "--replicas-max-per-node",
+        "2",
+        "--generic-resource-add",
+        "gpu=2",
+        "--lost-after",
+        "20s",
+        "--endpoint-mode",
+        "dnsrr",
+    ]);
+    assert_eq!(new.task.spread.len(), 1);
+    assert_eq!(new.task.max_per_node, Some(2));
+    assert_eq!(new.task.generic, [("gpu".to_owned(), 2)].into());
+    assert_eq!(new.lost_after, Some(std::time::Duration::from_secs(20)));
+    assert_eq!(new.endpoint, skep_proto::spec::EndpointMode::Dnsrr);
+    let words = [
+        "--placement-pref-rm",
+        "spread=node.labels.zone",
+        "--replicas-max-per-node",
+        "0",
+        "--generic-resource-rm",
+        "gpu",
+        "--lost-after",
+        "0s",
+        "--endpoint-mode",
+        "vip",
+    ];
+    let back = changed(&new, &typed(&words), Networks::default()).unwrap();
+    assert_eq!(back, spec());
+}
+
+#[test]
+fn what_does_not_go_with_the_mode_is_refused() {
+    let global = ServiceSpec {
+        mode: Mode::Global,
+        ..spec()
+    };
+    let error = changed(&global, &typed(&["--replicas", "3"]), Networks::default());
+    assert!(error.unwrap_err().to_string().contains("it is global"));
+    let error = changed(
+        &spec(),
+        &typed(&["--max-concurrent", "3"]),
+        Networks::default(),
+    );
+    assert!(error.unwrap_err().to_string().contains("no replicated job"));
+    let job = ServiceSpec {
+        mode: Mode::ReplicatedJob {
+            total: 4,
+            max_concurrent: 4,
+        },
+        ..spec()
+    };
+    let words = ["--replicas", "6", "--max-concurrent", "2"];
+    let new = changed(&job, &typed(&words), Networks::default()).unwrap();
+    let wanted = Mode::ReplicatedJob {
+        total: 6,
+        max_concurrent: 2,
+    };
+    assert_eq!(new.mode, wanted);
 }

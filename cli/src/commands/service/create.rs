@@ -5,8 +5,7 @@ use std::process::ExitCode;
 use skep_proto::ids::ServiceId;
 use skep_proto::resources::{Limits, Resources};
 use skep_proto::spec::{
-    ContainerSpec, Mode, NetworkUse, RestartCondition, RestartPolicy, ServiceSpec, TaskSpec,
-    UpdateConfig,
+    ContainerSpec, NetworkUse, RestartCondition, RestartPolicy, ServiceSpec, TaskSpec, UpdateConfig,
 };
 use skep_proto::wire::{self, v1};
 
@@ -53,11 +52,10 @@ async fn spec(client: &Client, args: CreateArgs) -> anyhow::Result<ServiceSpec> 
     }
     let name = args.name.clone().unwrap_or_else(made_up_name);
     let (labels, ports) = (labels(&args.label)?, args.publish.clone());
-    let mode = Mode::Replicated {
-        replicas: args.replicas,
-    };
     let (mut update, mut rollback) = (UpdateConfig::default(), UpdateConfig::default());
     args.rollout.fill(&mut update, &mut rollback);
+    let placement = args.placement.clone();
+    let mode = placement.mode()?;
     let task = TaskSpec {
         limits: Limits {
             nano_cpus: args.limit_cpu,
@@ -81,6 +79,9 @@ async fn spec(client: &Client, args: CreateArgs) -> anyhow::Result<ServiceSpec> 
         constraints: args.constraint.clone(),
         networks,
         log: args.log.driver(None)?,
+        spread: placement.placement_pref.clone(),
+        max_per_node: placement.replicas_max_per_node.filter(|most| *most > 0),
+        generic: placement.generic_resource.iter().cloned().collect(),
         ..TaskSpec::new(container(args)?)
     };
     Ok(ServiceSpec {
@@ -89,6 +90,8 @@ async fn spec(client: &Client, args: CreateArgs) -> anyhow::Result<ServiceSpec> 
         ports,
         update,
         rollback,
+        endpoint: placement.endpoint(),
+        lost_after: placement.lost_after,
         ..ServiceSpec::new(name, task)
     })
 }

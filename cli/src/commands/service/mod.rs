@@ -2,6 +2,7 @@
 
 mod change;
 mod change_container;
+mod change_placement;
 mod container;
 mod create;
 mod differ;
@@ -12,7 +13,7 @@ use std::process::ExitCode;
 use skep_proto::ids::NetworkId;
 use skep_proto::network::Network;
 use skep_proto::service::Service;
-use skep_proto::spec::{Mode, ServiceSpec};
+use skep_proto::spec::ServiceSpec;
 use skep_proto::wire::v1;
 
 use super::client::{Client, persist, request};
@@ -72,7 +73,12 @@ pub(super) const COLUMNS: &[Column<ServiceRow>] = &[
     ("NAME", |row, _| row.name.clone()),
     ("MODE", |row, _| row.mode.clone()),
     ("REPLICAS", |row, _| {
-        format!("{}/{}", row.running, row.desired)
+        let now = format!("{}/{}", row.running, row.desired);
+        match (row.completed, row.total) {
+            (None, _) => now,
+            (Some(done), Some(total)) => format!("{now} ({done}/{total} completed)"),
+            (Some(done), None) => format!("{now} ({done} completed)"),
+        }
     }),
     ("IMAGE", |row, _| row.image.clone()),
     ("PORTS", |row, _| row.ports.join(", ")),
@@ -141,10 +147,9 @@ async fn scale(client: &Client, args: ScaleArgs) -> anyhow::Result<ExitCode> {
             .service
             .ok_or_else(|| anyhow::anyhow!("an answer without a service"))?;
         let service = Service::try_from(service)?;
+        let (name, mode) = (&service.spec.name, service.spec.mode);
         let spec = ServiceSpec {
-            mode: Mode::Replicated {
-                replicas: *replicas,
-            },
+            mode: change_placement::scaled(name, mode, *replicas)?,
             ..ServiceSpec::clone(&service.spec)
         };
         let message = v1::UpdateServiceRequest {

@@ -65,7 +65,7 @@ fn mode(deploy: &Fields<'_>, said: Mode) -> Result<Mode, Trouble> {
             let total = replicas.or(said.replicas()).unwrap_or(1);
             Ok(Mode::ReplicatedJob {
                 total,
-                max_concurrent: total,
+                max_concurrent: total.max(1),
             })
         }
         Kind::Global | Kind::GlobalJob if replicas.is_some() => Err(deploy.wrong_at(

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use skep_proto::ids::TaskId;
 use skep_proto::node::NodeState;
 use skep_proto::service::Service;
+use skep_proto::spec::UpdateOrder;
 use skep_proto::task::{Slot, Task, TaskState};
 
 use crate::plan::draft::Draft;
@@ -19,12 +20,12 @@ pub(super) fn one_stays(draft: &mut Draft<'_>) {
         let Some(service) = draft.state.service(id).cloned() else {
             continue;
         };
-        let Some(update) = &service.update else {
+        if service.spec.mode.is_job() {
             continue;
-        };
+        }
         for task in superfluous(&draft.state, &service, slot) {
             if task.status.state == TaskState::Running {
-                draft.replace(task.id, update.to);
+                draft.replace(task.id, leads_to(&service));
             } else {
                 draft.change(Change::SetDesired {
                     task: task.id,
@@ -35,8 +36,14 @@ pub(super) fn one_stays(draft: &mut Draft<'_>) {
     }
 }
 
+/// The revision that the last update of a service leads to; 0 if there was none.
+pub(in crate::plan) fn leads_to(service: &Service) -> u64 {
+    service.update.as_ref().map_or(0, |update| update.to)
+}
+
 fn superfluous(state: &State, service: &Service, slot: Slot) -> Vec<Arc<Task>> {
-    let to_run = |task: &&Arc<Task>| task.desired <= TaskState::Running;
+    // One that gives way to a drain ends when another runs: that is not decided here.
+    let to_run = |task: &&Arc<Task>| task.desired <= TaskState::Running && !state.gives_way(task);
     let mut all: Vec<&Arc<Task>> = state.tasks_in(service.id, slot).filter(to_run).collect();
     if all.len() < 2 {
         return Vec::new();
@@ -73,13 +80,20 @@ pub(super) fn start(draft: &mut Draft<'_>) {
     }
 }
 
+/// Whether nothing of its slot runs any more on a node that is there. Where tasks start first, one that has not
+/// been told to end is no hindrance: it came to run when it was about to be replaced, and goes after this one.
 fn alone(state: &State, task: &Task) -> bool {
+    let starts_first = state.service(task.service).is_some_and(|service| {
+        let update = service.updating();
+        update.is_some_and(|update| update.config.order == UpdateOrder::StartFirst)
+    });
     let mut others = state
         .tasks_in(task.service, task.slot)
         .filter(|other| other.id != task.id && !other.status.state.ended());
     others.all(|other| {
         let node = other.node.and_then(|id| state.node(id));
-        node.is_none_or(|node| node.status.state == NodeState::Down)
+        let beside = starts_first && other.desired == TaskState::Running;
+        beside || node.is_none_or(|node| node.status.state == NodeState::Down)
     })
 }
 
@@ -92,7 +106,7 @@ pub(in crate::plan) fn template_for(state: &State, service: &Service, slot: Slot
     let tasks = state.tasks_in(service.id, slot);
     let last = tasks
         .filter(|task| service.templates.contains_key(&task.template))
-        .max_by_key(|task| (task.created, task.id));
+        .max_by_key(|task| (state.gives_way(task), task.created, task.id));
     last.map_or(service.template, |task| task.template)
 }
 

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use skep_proto::cluster::Cluster;
 use skep_proto::ids::NetworkId;
 use skep_proto::image::Image;
+use skep_proto::time::ClusterTime;
 
 use super::{Answered, Change, Dropped, Entry, Mark, Misfit, Outcome, REQUESTS_KEPT, State};
 
@@ -65,6 +66,22 @@ impl State {
             }
         }
         dropped
+    }
+
+    /// Applies one change of a plan's draft, as part of the entry that will be at `index`.
+    pub(crate) fn try_change(
+        &mut self,
+        index: u64,
+        time: ClusterTime,
+        change: &Change,
+    ) -> Result<(), Misfit> {
+        self.meta.index = self.meta.index.max(index);
+        self.meta.time = self.meta.time.max(time);
+        let done = self.apply_one(change);
+        if done.is_err() {
+            self.mark_subject(change);
+        }
+        done
     }
 
     fn apply_one(&mut self, change: &Change) -> Result<(), Misfit> {

@@ -9,7 +9,9 @@ use skep_proto::spec::{TaskSpec, UpdateOrder};
 use skep_proto::task::{Task, TaskState, TaskStatus};
 
 use super::check_version;
-use crate::state::{FAILURES_KEPT, Holder, Mark, Misfit, RESTARTS_KEPT, Restarts, State, Times};
+use crate::state::{
+    FAILURES_KEPT, Holder, Mark, Misfit, RESTARTS_KEPT, Restarts, STEADY_AFTER, State, Times,
+};
 
 impl State {
     pub(super) fn put_task(&mut self, task: &Arc<Task>) -> Result<(), Misfit> {
@@ -44,11 +46,14 @@ impl State {
         Ok(())
     }
 
-    /// A slot has one task that is to run; an update that starts first puts one of the new spec beside it.
+    /// A slot has one task that is to run. Beside it may be one that gives way once the other runs, and an
+    /// update that starts first puts one of the new spec beside it.
     fn check_slot(&self, task: &Task) -> Result<(), Misfit> {
         let wanted = |task: &Task| task.desired <= TaskState::Running;
         let others = self.tasks_in(task.service, task.slot);
-        let others: Vec<_> = others.filter(|other| wanted(other)).collect();
+        let others: Vec<_> = others
+            .filter(|other| wanted(other) && !self.gives_way(other))
+            .collect();
         let beside = match others.as_slice() {
             [] => return Ok(()),
             [only] => only.template != task.template && self.starts_first(task),
@@ -87,6 +92,16 @@ impl State {
         if !free.holds(spec.reservations) {
             return refuses("it has not enough room");
         }
+        let lacks = |(kind, amount): (&String, &u64)| {
+            let has = node.description.generic.get(kind).copied();
+            let free = has
+                .unwrap_or_default()
+                .saturating_sub(self.generic_taken(id, kind));
+            free < *amount
+        };
+        if spec.generic.iter().any(lacks) {
+            return refuses("it has not enough generic resources");
+        }
         Ok(())
     }
 
@@ -109,25 +124,29 @@ impl State {
         let old = self.found(id)?;
         let service = self.services.get(&old.service);
         let update = service.and_then(|service| service.update.as_ref());
-        let fits = update.is_some_and(|update| {
+        let goes_on = update.is_some_and(|update| {
             let given_up = update.replacing.contains(&old.slot);
             let lost_nothing = given_up || old.status.state != TaskState::Running;
-            let goes_on = update.state.goes_on() && lost_nothing;
-            update.to == revision && (goes_on || self.successor_runs(&old))
+            update.state.goes_on() && lost_nothing
         });
-        if !fits {
+        let leads_to = update.map_or(0, |update| update.to);
+        if leads_to != revision || !(goes_on || self.successor_runs(&old)) {
             return Err(Misfit::NotReplaced { task: id, revision });
         }
         self.set_desired(id, TaskState::Shutdown.max(old.desired))
     }
 
-    /// Whether a task of the template in force runs in the slot of `old`.
+    /// Whether a task runs in the slot of `old` that may take its place: of the template in force, of the same
+    /// one, or any where `old` gives way to a drain.
     fn successor_runs(&self, old: &Task) -> bool {
-        let template = self.services.get(&old.service).map(|it| it.template);
+        let in_force = self.services.get(&old.service).map(|it| it.template);
+        let gives_way = self.gives_way(old);
         self.tasks_in(old.service, old.slot).any(|task| {
             let runs =
                 (task.status.state, task.desired) == (TaskState::Running, TaskState::Running);
-            task.id != old.id && Some(task.template) == template && runs
+            let fits =
+                gives_way || task.template == old.template || Some(task.template) == in_force;
+            task.id != old.id && runs && fits && !self.gives_way(task)
         })
     }
 
@@ -293,6 +312,10 @@ impl State {
             .get(&key)
             .filter(|found| found.template == task.template);
         let mut restarts = known.map_or_else(Restarts::default, |found| Restarts::clone(found));
+        let earlier = self.tasks_in(task.service, task.slot);
+        let earlier = earlier.filter(|it| it.id != task.id && it.template == task.template);
+        let last = earlier.max_by_key(|it| (it.created, it.id));
+        restarts.failed = last.map_or(0, |last| self.failures_in_row(last));
         restarts.template = task.template;
         restarts.total = restarts.total.saturating_add(1);
         restarts.times.push(self.meta.time);
@@ -300,6 +323,22 @@ impl State {
             restarts.times.remove(0);
         }
         self.restarts.insert(key, Arc::new(restarts));
+    }
+}
+
+impl State {
+    /// Attempts of its spec in its slot that failed in a row up to this one; 0 if it did not fail, or only
+    /// after it had been there for long.
+    pub fn failures_in_row(&self, task: &Task) -> u32 {
+        let failed = matches!(task.status.state, TaskState::Failed | TaskState::Rejected);
+        let begun = task.start_at.unwrap_or(task.created);
+        let ended = self.times(task.id).ended;
+        if !failed || ended.is_none_or(|ended| ended.since(begun) >= STEADY_AFTER) {
+            return 0;
+        }
+        let before = self.restarts(task.service, task.slot);
+        let before = before.filter(|it| it.template == task.template);
+        before.map_or(0, |it| it.failed).saturating_add(1)
     }
 }
 

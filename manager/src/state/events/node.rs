@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use skep_proto::event::{Action, EventKind};
-use skep_proto::node::{Availability, Node, NodeState};
+use skep_proto::node::{Node, NodeState};
 
 use super::Note;
 
@@ -36,11 +36,7 @@ pub(super) fn notes(old: Option<&Node>, new: Option<&Node>) -> Vec<Note> {
     }
     let update = note(Action::Update, new)
         .turned("role", old.spec.role, new.spec.role)
-        .turned(
-            "availability",
-            availability(old.spec.availability),
-            availability(new.spec.availability),
-        )
+        .turned("availability", old.spec.availability, new.spec.availability)
         .turned("labels", listed(&old.spec.labels), listed(&new.spec.labels))
         .turned("engine", &old.description.engine, &new.description.engine)
         .turned("address", old.address, new.address)
@@ -50,14 +46,6 @@ pub(super) fn notes(old: Option<&Node>, new: Option<&Node>) -> Vec<Note> {
         notes.push(update);
     }
     notes
-}
-
-fn availability(availability: Availability) -> &'static str {
-    match availability {
-        Availability::Active => "active",
-        Availability::Pause => "pause",
-        Availability::Drain => "drain",
-    }
 }
 
 /// Where its managers' door is, while it is in the Raft group.
