@@ -17,7 +17,7 @@ use crate::backing::Backing;
 use crate::dns::{Directory, Forwarder, Resolver};
 use crate::error::NetError;
 use crate::kernel::{Kernel, KernelError};
-use crate::names::{BRIDGE, GATEWAY_PORT, Ns, VXLAN, network_ns, network_of_ns};
+use crate::names::{GATEWAY_PORT, Ns, VXLAN, network_ns, network_of_ns};
 use crate::plan::{self, NetworkGoal};
 use crate::record::{self, Record};
 use crate::rules::{self, NodeRules, Programmed};
@@ -377,12 +377,12 @@ impl<K: Kernel> Netd<K> {
 
     async fn remove_network(&self, network: NetworkId) -> Result<(), KernelError> {
         let ns = network_ns(&network.to_string());
-        // The kernel takes a namespace apart later; its tunnel must be gone now, as the number may be given again.
-        let links = [VXLAN, GATEWAY_PORT, BRIDGE];
-        let steps = links.map(|name| Step::DeleteLink {
-            name: name.to_owned(),
-        });
-        self.kernel.run(&ns, steps.to_vec()).await?;
+        // The kernel takes a namespace apart later, many devices at a time; deleting each here would hold its network
+        // lock for some 30 ms. Only the tunnel must be gone now, as its number may be given again.
+        let tunnel = Step::DeleteLink {
+            name: VXLAN.to_owned(),
+        };
+        self.kernel.run(&ns, vec![tunnel]).await?;
         self.kernel.remove_namespace(&ns).await
     }
 }

@@ -65,6 +65,7 @@ pub async fn leader() -> anyhow::Result<Vec<Line>> {
 pub async fn worker() -> anyhow::Result<Vec<Line>> {
     let cluster = crate::cluster::up(1, 3)?;
     let mut user = user(&cluster, "node-1").await?;
+    until_whole(&mut user, 4).await?;
     let overlay = network(&mut user, "loss").await?;
     user.create_service(creation("loss", REPLICAS, Some(overlay)))
         .await?;

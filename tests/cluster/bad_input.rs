@@ -11,6 +11,10 @@ fn what_cannot_be_is_refused_with_a_sentence() {
         "node-1",
         &["service", "create", "--name", "web", "skep/hello"],
     );
+    cluster.skep(
+        "node-1",
+        &["network", "create", "--subnet", "10.77.0.0/24", "first"],
+    );
     let create = ["service", "create", "--name", "x"];
     let with = |rest: &[&'static str]| [&create[..], rest].concat();
     let cases = [
@@ -36,7 +40,20 @@ fn what_cannot_be_is_refused_with_a_sentence() {
             vec!["network", "create", "--subnet", "10.1.2.3/24", "net"],
             "10.1.2.0/24",
         ),
+        (
+            vec!["network", "create", "--subnet", "10.77.0.128/25", "second"],
+            "first",
+        ),
         (vec!["swarm", "init"], "already"),
+        (
+            vec![
+                "daemon",
+                "--data-root=/run/lab/store/data",
+                "--exec-root=/run/second",
+                "--host=unix:///run/second.sock",
+            ],
+            "another daemon is running on /run/lab/store/data",
+        ),
     ];
     for (args, expected) in cases {
         let ended = cluster.attempt("node-1", &args);

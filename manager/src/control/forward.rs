@@ -88,9 +88,18 @@ where
                 Standing::Following { .. } | Standing::Unknown
                     if request.headers().contains_key(FORWARDED) =>
                 {
-                    Ok(Status::unavailable("the leader has just changed").into_http())
+                    Ok(leader_changed().into_http())
                 }
-                Standing::Following { leader } => Ok(pass_on(request, leader, &peers).await),
+                Standing::Following { leader } => {
+                    let changed = standing.wait_for(
+                        |now| !matches!(now, Standing::Following { leader: now } if *now == leader),
+                    );
+                    // A leader that died says nothing. Whoever asked tries again with the next.
+                    tokio::select! {
+                        answer = pass_on(request, leader, &peers) => Ok(answer),
+                        _ = changed => Ok(leader_changed().into_http()),
+                    }
+                }
                 Standing::Unknown => Ok(no_leader().into_http()),
             }
         })
@@ -104,6 +113,10 @@ async fn settled(standing: &mut watch::Receiver<Standing>) -> Standing {
         Ok(Ok(standing)) => standing.clone(),
         Ok(Err(_)) | Err(_) => Standing::Unknown,
     }
+}
+
+fn leader_changed() -> Status {
+    Status::unavailable("the leader has just changed; try again")
 }
 
 /// What a user reads when no manager leads.

@@ -143,13 +143,11 @@ fn innermost(error: &tonic::transport::Error) -> String {
     reason
 }
 
-/// The address in it is never looked up: connections are made by the connector.
+/// The address in it is never looked up: connections are made by the connector. On a socket of this machine the
+/// kernel tells when the other end is gone; a daemon that is merely slow is waited for.
 fn endpoint() -> Endpoint {
     let uri = Uri::from_static("http://node.skep.internal");
     Endpoint::from(uri)
-        .http2_keep_alive_interval(KEEPALIVE)
-        .keep_alive_timeout(KEEPALIVE_TIMEOUT)
-        .keep_alive_while_idle(true)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
 }
@@ -186,7 +184,11 @@ fn connector(mut config: ClientConfig) -> TlsConnector {
 
 async fn connected(address: SocketAddr, tls: TlsConnector) -> Result<Channel, ConnectError> {
     let dial = service_fn(move |_: Uri| dial(address, tls.clone()));
-    let channel = endpoint().connect_with_connector(dial).await;
+    let endpoint = endpoint()
+        .http2_keep_alive_interval(KEEPALIVE)
+        .keep_alive_timeout(KEEPALIVE_TIMEOUT)
+        .keep_alive_while_idle(true);
+    let channel = endpoint.connect_with_connector(dial).await;
     channel.map_err(|error| {
         let mut next = error.source();
         while let Some(inner) = next {
