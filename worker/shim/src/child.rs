@@ -46,6 +46,8 @@ pub fn run(plan: &LaunchPlan, prepared: &Prepared) -> ! {
 fn become_container(plan: &LaunchPlan, prepared: &Prepared) -> Result<(), Fault> {
     identity::die_with_parent().during(Act::DieWithParent)?;
     identity::default_signals(IGNORED);
+    // What the steps make has the mode they say; the program gets a mask of its own.
+    identity::set_umask(0);
     enter_groups(plan, prepared)?;
     let mut tied = steps::copy_tied(&plan.steps)?;
     mount::isolate_mounts().during(Act::IsolateMounts)?;

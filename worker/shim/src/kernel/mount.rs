@@ -62,7 +62,7 @@ pub fn make_directory(parent: BorrowedFd<'_>, name: &CStr, mode: u32) -> Result<
     }))
 }
 
-/// Makes a node in `parent`; the creation mask does not apply.
+/// Makes a node in `parent`; the creation mask applies.
 pub fn make_node(parent: BorrowedFd<'_>, name: &CStr, mode: u32, device: u64) -> Result<()> {
     // SAFETY: the name is a C string.
     done(i64::from(unsafe {

@@ -72,7 +72,7 @@ impl Drop for BlobWriter {
 /// Gives a durable, verified file its blob's name.
 pub(super) fn name_blob(store: &Store, from: &Path, digest: &Digest) -> Result<(), ImageError> {
     let path = store.blob_path(digest);
-    fs::rename(from, &path).doing("name the blob", &path)?;
+    files::change_name(&path, |path| fs::rename(from, path)).doing("name the blob", &path)?;
     path.parent().map_or(Ok(()), files::sync_directory)
 }
 

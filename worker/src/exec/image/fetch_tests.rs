@@ -15,7 +15,7 @@ use super::*;
 
 /// Another node, in memory.
 #[derive(Default)]
-struct Peer {
+pub(super) struct Peer {
     blobs: BTreeMap<Digest, Vec<u8>>,
     /// Streams break after so many bytes, this often.
     breaks: Mutex<usize>,
@@ -27,7 +27,7 @@ struct Peer {
 }
 
 impl Peer {
-    fn with(sample: &Sample) -> Self {
+    pub(super) fn with(sample: &Sample) -> Self {
         let blobs = sample.blobs();
         Self {
             blobs: blobs

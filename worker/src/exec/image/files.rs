@@ -6,6 +6,16 @@ use std::path::{Path, PathBuf};
 
 use super::error::{Doing, ImageError};
 
+/// Changes a name. All that gives or takes one goes through here, so that tests see the disk before each step.
+pub(super) fn change_name<'a, T>(
+    path: &'a Path,
+    change: impl FnOnce(&'a Path) -> io::Result<T>,
+) -> io::Result<T> {
+    #[cfg(test)]
+    let _still = super::crash_tests::before(path);
+    change(path)
+}
+
 /// Makes directory entries durable.
 pub(super) fn sync_directory(directory: &Path) -> Result<(), ImageError> {
     File::open(directory)
@@ -45,15 +55,15 @@ pub(super) fn write_whole(scratch: &Path, path: &Path, bytes: &[u8]) -> Result<(
     file.write_all(bytes)
         .and_then(|()| file.sync_all())
         .doing("write", &fresh)?;
-    fs::rename(&fresh, path).doing("name the file", path)?;
+    change_name(path, |path| fs::rename(&fresh, path)).doing("name the file", path)?;
     path.parent().map_or(Ok(()), sync_directory)
 }
 
 /// Takes a tree away; it need not be there.
 pub(super) fn remove_tree(path: &Path) -> Result<(), ImageError> {
     let removed = match fs::symlink_metadata(path) {
-        Ok(found) if found.is_dir() => fs::remove_dir_all(path),
-        Ok(_) => fs::remove_file(path),
+        Ok(found) if found.is_dir() => change_name(path, fs::remove_dir_all),
+        Ok(_) => change_name(path, fs::remove_file),
         Err(error) => Err(error),
     };
     match removed {

@@ -127,7 +127,7 @@ impl Drop for LeaseGuard {
 }
 
 impl Store {
-    fn keep(&self) -> MutexGuard<'_, Keep> {
+    pub(super) fn keep(&self) -> MutexGuard<'_, Keep> {
         self.inner
             .keep
             .lock()
@@ -284,7 +284,7 @@ impl Store {
             if of(&self.kept(&keep)).contains(name) {
                 return Ok(false);
             }
-            match fs::rename(path, &away) {
+            match files::change_name(path, |path| fs::rename(path, &away)) {
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
                 other => other.doing("take away", path)?,
             }
@@ -298,6 +298,7 @@ impl Store {
         let (mut blobs, mut layers) = (BTreeSet::new(), BTreeSet::new());
         for held in self.images() {
             blobs.extend(held.documents.iter().map(Digest::hex));
+            layers.extend(held.implied.iter().map(Digest::hex));
             for (blob, diff_id) in &held.parts {
                 blobs.insert(blob.hex());
                 layers.insert(diff_id.hex());
@@ -345,7 +346,7 @@ fn is_old(path: &Path) -> bool {
 }
 
 pub(super) fn remove_file(path: &Path) -> Result<(), ImageError> {
-    match fs::remove_file(path) {
+    match files::change_name(path, fs::remove_file) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
         other => other.doing("remove", path),
     }

@@ -11,6 +11,7 @@ use skep_proto::image::Digest;
 use super::blob::expect;
 use super::error::{Doing, ImageError};
 use super::files::{self, Scratch};
+use super::implied;
 use super::store::Store;
 use super::unpack::{Kind, Limits, Unpacked, Unpacking};
 
@@ -50,7 +51,14 @@ impl LayerWriter {
         if let Some(expected) = expected {
             expect(&format!("the unpacked {what}"), expected, diff_id)?;
         }
-        name_layer(store, &self.scratch, diff_id, &unpacked.opaque)?;
+        let root = self.scratch.path();
+        let doing = |result: rustix::io::Result<()>| result.doing("mark directories of", root);
+        doing(mark(root, &unpacked.opaque, "trusted.overlay.opaque"))?;
+        if !unpacked.implied.is_empty() {
+            doing(mark(root, &unpacked.implied, implied::MARK))?;
+            doing(mark(root, &[Vec::new()], implied::MARK))?;
+        }
+        name_layer(store, &self.scratch, diff_id)?;
         Ok((diff_id, unpacked))
     }
 }
@@ -64,17 +72,15 @@ fn unpack_error(what: &str, source: super::unpack::UnpackError) -> ImageError {
 
 /// Makes a directory durable and gives it its name. One sync of the file system for a whole layer costs
 /// less than one for each file.
-fn name_layer(
+pub(super) fn name_layer(
     store: &Store,
     scratch: &Scratch,
     diff_id: Digest,
-    opaque: &[Vec<u8>],
 ) -> Result<(), ImageError> {
-    hide_below(scratch.path(), opaque).doing("mark directories of", scratch.path())?;
     let root = File::open(scratch.path()).doing("open", scratch.path())?;
     rustix::fs::syncfs(&root).doing("make durable", scratch.path())?;
     let path = store.layer_path(&diff_id);
-    match fs::rename(scratch.path(), &path) {
+    match files::change_name(&path, |path| fs::rename(scratch.path(), path)) {
         // Somebody else was faster; the same digest is the same layer.
         Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty && path.is_dir() => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
@@ -83,14 +89,14 @@ fn name_layer(
     path.parent().map_or(Ok(()), files::sync_directory)
 }
 
-/// Marks directories as opaque for overlayfs: that takes a right which the unpacking child has not.
-fn hide_below(root: &Path, opaque: &[Vec<u8>]) -> rustix::io::Result<()> {
+/// Marks directories for overlayfs or for us: that takes a right which the unpacking child has not.
+fn mark(root: &Path, directories: &[Vec<u8>], name: &str) -> rustix::io::Result<()> {
     let root: OwnedFd = rustix::fs::open(
         root,
         OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
         Mode::empty(),
     )?;
-    for path in opaque {
+    for path in directories {
         let path: &[u8] = if path.is_empty() { b"." } else { path };
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let inside = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
@@ -99,12 +105,7 @@ fn hide_below(root: &Path, opaque: &[Vec<u8>]) -> rustix::io::Result<()> {
             Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => continue,
             other => other?,
         };
-        fsetxattr(
-            &directory,
-            "trusted.overlay.opaque",
-            b"y",
-            XattrFlags::empty(),
-        )?;
+        fsetxattr(&directory, name, b"y", XattrFlags::empty())?;
     }
     Ok(())
 }

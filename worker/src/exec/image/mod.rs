@@ -13,6 +13,7 @@ mod docker;
 mod error;
 mod fetch;
 mod files;
+mod implied;
 mod import;
 mod keep;
 mod layer;
@@ -40,6 +41,8 @@ pub use store::{Held, Store};
 
 #[cfg(test)]
 mod archive_tests;
+#[cfg(test)]
+mod crash_tests;
 #[cfg(test)]
 mod fetch_tests;
 #[cfg(test)]

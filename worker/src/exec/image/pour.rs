@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 
 use super::blob;
 use super::error::{Doing, ImageError};
+use super::files;
 use super::layer::LayerWriter;
 use super::manifest::LayerPart;
 use super::store::Store;
@@ -193,7 +194,7 @@ impl Sink {
 
     /// What came is worth nothing.
     fn forget(&self) -> Result<(), ImageError> {
-        match fs::remove_file(&self.path) {
+        match files::change_name(&self.path, fs::remove_file) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             other => other.doing("remove", &self.path),
         }

@@ -54,6 +54,8 @@ pub struct Held {
     pub layers: Vec<PathBuf>,
     /// Layers by blob and diff id, the lowest first.
     pub(super) parts: Vec<(Digest, Digest)>,
+    /// The layer of directories that others do not name, which is on top of them where it is needed.
+    pub(super) implied: Option<Digest>,
     /// Index where there is one, manifest and, last, configuration.
     pub(super) documents: Vec<Digest>,
 }
@@ -171,16 +173,22 @@ impl Store {
         }
         let own = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         documents.push(manifest.config.digest);
+        let topmost = layers.iter().rev();
+        let mut paths: Vec<PathBuf> = topmost
+            .map(|layer| self.layer_path(&layer.diff_id))
+            .collect();
+        let diff_ids: Vec<Digest> = layers.iter().map(|layer| layer.diff_id).collect();
+        let implied = self.implied_layer(&diff_ids, &paths)?;
+        if let Some(implied) = &implied {
+            paths.insert(0, self.layer_path(implied));
+        }
         Ok(Held {
             digest,
             size: manifest.size().saturating_add(own),
             config: config.config,
             documents,
-            layers: layers
-                .iter()
-                .rev()
-                .map(|layer| self.layer_path(&layer.diff_id))
-                .collect(),
+            layers: paths,
+            implied,
             parts: layers
                 .iter()
                 .map(|layer| (layer.blob.digest, layer.diff_id))
@@ -190,6 +198,8 @@ impl Store {
 
     /// Takes an image for whole, once all its parts are here.
     pub(super) fn seal(&self, digest: Digest) -> Result<Arc<Held>, ImageError> {
+        // A collection meanwhile would take what only this image will name.
+        let _still = self.keep();
         let held = Arc::new(self.look(digest)?);
         let record = Record {
             version: RECORD_VERSION,

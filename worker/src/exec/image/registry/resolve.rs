@@ -183,7 +183,9 @@ impl Registries {
         let tags = serde_json::from_slice::<Tags>(&bytes)
             .ok()
             .and_then(|tags| tags.tags);
-        let tags = tags.unwrap_or_default();
+        let mut tags = tags.unwrap_or_default();
+        // Registries give them in any order.
+        tags.sort();
         if tags.is_empty() {
             return format!("; {} has no tags", image.repository);
         }

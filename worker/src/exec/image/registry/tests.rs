@@ -305,7 +305,7 @@ async fn what_there_is_instead_of_a_missing_tag_is_said() {
     let sample = sample();
     let answer = honest(&sample);
     let fake = Fake::start(move |asked| match asked.line.contains("/app/tags/list") {
-        true => Answer::new(200, r#"{"name":"app","tags":["1","2"]}"#),
+        true => Answer::new(200, r#"{"name":"app","tags":["2","1"]}"#),
         false => answer(asked),
     })
     .await;

@@ -12,7 +12,7 @@ use tar::EntryType;
 
 use super::attributes;
 use super::path::{Meaning, PathError, Place, meaning};
-use super::place::Tree;
+use super::place::{Marks, Tree};
 use super::reader::{Entry, TarReader};
 use super::{Kind, Limits};
 
@@ -219,8 +219,8 @@ impl Extractor {
         }
     }
 
-    /// Sets the times of directories and tells which of them hide what is below.
-    pub(super) fn finish(self) -> Result<Vec<Vec<u8>>, Fault> {
+    /// Sets the times of directories and tells which of them hide what is below, and which were not named.
+    pub(super) fn finish(self) -> Result<Marks, Fault> {
         for (path, times) in self.directories.iter().rev() {
             let directory = match path.as_slice() {
                 b"" => self.tree.root().try_clone_to_owned()?,
@@ -232,7 +232,7 @@ impl Extractor {
             };
             attributes::set_times(&directory, times)?;
         }
-        Ok(self.tree.into_opaque())
+        Ok(self.tree.into_marks())
     }
 }
 

@@ -75,6 +75,8 @@ pub struct Unpacked {
     pub entries: u64,
     /// Directories that hide what lower layers have there, relative to the layer's root.
     pub opaque: Vec<Vec<u8>>,
+    /// Directories that it has something in and does not name, relative to the layer's root.
+    pub implied: Vec<Vec<u8>>,
 }
 
 type Answer = Result<Unpacked, String>;
@@ -246,6 +248,8 @@ fn limits(entries: &str, bytes: &str) -> Result<Limits, String> {
     })
 }
 
+#[cfg(test)]
+mod corpus_tests;
 #[cfg(test)]
 mod hostile_tests;
 #[cfg(test)]

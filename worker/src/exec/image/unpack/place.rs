@@ -16,6 +16,8 @@ use super::path::Place;
 
 /// The deepest tree that is taken away when an entry replaces it.
 const MAX_DEPTH: usize = 512;
+/// The most directories that are remembered as not named: their paths go back in one answer.
+const MAX_IMPLIED: usize = 4000;
 
 /// Everything below one root.
 #[derive(Debug)]
@@ -25,6 +27,17 @@ pub(super) struct Tree {
     last: Option<(Vec<u8>, Rc<OwnedFd>)>,
     /// Names that hid something below and have been made anew as a directory.
     opaque: BTreeSet<Vec<u8>>,
+    /// Directories that were made because something is in them.
+    implied: BTreeSet<Vec<u8>>,
+}
+
+/// Directories that only the daemon can mark.
+#[derive(Debug)]
+pub(super) struct Marks {
+    /// They hide what is below them.
+    pub(super) opaque: Vec<Vec<u8>>,
+    /// They have not been named.
+    pub(super) implied: Vec<Vec<u8>>,
 }
 
 /// What stands at a place.
@@ -47,6 +60,7 @@ impl Tree {
             root: Rc::new(root),
             last: None,
             opaque: BTreeSet::new(),
+            implied: BTreeSet::new(),
         }
     }
 
@@ -60,9 +74,18 @@ impl Tree {
         self.opaque.insert(path);
     }
 
-    /// All directories that hide what is below them.
-    pub(super) fn into_opaque(self) -> Vec<Vec<u8>> {
-        self.opaque.into_iter().collect()
+    /// All directories that are to be marked.
+    pub(super) fn into_marks(self) -> Marks {
+        let flags = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS;
+        // Not what gave way to another entry, or is reached by a link.
+        let there = |path: &Vec<u8>| {
+            openat2(&self.root, path.as_slice(), DIRECTORY, Mode::empty(), flags).is_ok()
+        };
+        let implied = self.implied.iter().filter(|path| there(path)).cloned();
+        Marks {
+            implied: implied.collect(),
+            opaque: self.opaque.into_iter().collect(),
+        }
     }
 
     /// The directory `path`, made with its parents where it is missing.
@@ -93,7 +116,15 @@ impl Tree {
         let mut walked: Vec<u8> = Vec::new();
         for part in path.split(|byte| *byte == b'/') {
             match self.look(at.as_fd(), part)? {
-                Found::Nothing => make_roots(at.as_fd(), part)?,
+                Found::Nothing => {
+                    make_roots(at.as_fd(), part)?;
+                    // So many are found in no real layer: the others stay as they are made.
+                    if self.implied.len() < MAX_IMPLIED {
+                        let parent = walked.clone();
+                        let name = part.to_vec();
+                        self.implied.insert(Place { parent, name }.path());
+                    }
+                }
                 Found::Whiteout => {
                     unlinkat(&at, part, AtFlags::empty())?;
                     make_roots(at.as_fd(), part)?;
@@ -146,6 +177,7 @@ impl Tree {
         }
         let parent = self.directory(&place.parent)?;
         let found = self.look(parent.as_fd(), &place.name)?;
+        self.implied.remove(&place.path());
         if found != Found::Directory {
             self.clear(parent.as_fd(), &place.name)?;
             mkdirat(&parent, &*place.name, Mode::from_raw_mode(0o700))?;

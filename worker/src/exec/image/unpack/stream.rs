@@ -96,7 +96,7 @@ pub(super) fn unpack(
                 fault,
             })?;
     }
-    let opaque = extractor.finish().map_err(StreamError::Finish)?;
+    let marks = extractor.finish().map_err(StreamError::Finish)?;
     let mut hashed = stream.into_inner();
     // Zeros behind the end count for the digest.
     io::copy(&mut hashed, &mut io::sink()).map_err(StreamError::Broken)?;
@@ -104,7 +104,8 @@ pub(super) fn unpack(
         diff_id: hashed.hasher.finalize().into(),
         bytes: hashed.bytes,
         entries,
-        opaque,
+        opaque: marks.opaque,
+        implied: marks.implied,
     })
 }
 

@@ -199,6 +199,7 @@ fn whiteouts_become_what_overlayfs_knows() {
         .map(|path| String::from_utf8_lossy(path).into_owned())
         .collect();
     assert_eq!(opaque, ["dir", "later", "opaque"]);
+    assert_eq!(unpacked.implied, [b"etc".to_vec()]);
     assert!(!target.path().join(".wh..wh.plnk").exists());
 }
 

@@ -54,7 +54,10 @@ async fn privileges_are_dockers_default() {
 #[tokio::test]
 async fn another_user_has_no_capabilities_and_its_groups() {
     let rig = Rig::new("user");
-    let mut plan = rig.plan("user", "cat /proc/self/status; echo out > /dev/stdout; pwd");
+    let mut plan = rig.plan(
+        "user",
+        "cat /proc/self/status; echo lost > /dev/null || exit 3; echo out > /dev/stdout; pwd",
+    );
     let (user, home) = User::find(&plan.root, "web").unwrap();
     assert_eq!((user.uid, home.as_str()), (33, "/srv"));
     plan.user = user;
