@@ -12,6 +12,7 @@ pub mod control;
 pub mod dispatch;
 pub mod leader;
 mod manager;
+pub mod measures;
 mod peers;
 pub mod plan;
 pub mod raft;
@@ -21,4 +22,4 @@ mod ring;
 pub mod state;
 pub mod streams;
 
-pub use manager::{Config, Founding, Manager, StartError};
+pub use manager::{Config, Founding, Manager, Reading, StartError};

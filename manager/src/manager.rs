@@ -95,6 +95,20 @@ pub struct Manager {
     stop: CancellationToken,
     parts: JoinSet<()>,
     node: NodeId,
+    live: Live,
+}
+
+/// What a manager says of itself to whoever watches it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Reading {
+    /// Raft term.
+    pub term: u64,
+    /// It leads.
+    pub leads: bool,
+    /// It knows who leads.
+    pub leader_known: bool,
+    /// Open sessions of workers, while it leads.
+    pub sessions: usize,
 }
 
 impl Manager {
@@ -130,7 +144,7 @@ impl Manager {
                 node,
                 resolver,
             ),
-            dispatch: Dispatch::new(ring.clone(), live, report, standing.clone()),
+            dispatch: Dispatch::new(ring.clone(), live.clone(), report, standing.clone()),
             ca: CaDoor::new(ring.clone()),
             relay,
             peers,
@@ -140,6 +154,7 @@ impl Manager {
             stop,
             parts,
             node,
+            live,
         })
     }
 
@@ -233,6 +248,18 @@ impl Manager {
     /// Becomes `Some` with the reason when this manager can take no further part. The daemon must end then.
     pub fn fatal(&self) -> watch::Receiver<Option<Arc<str>>> {
         self.consensus.fatal()
+    }
+
+    /// What this manager says of itself to whoever watches it.
+    pub fn reading(&self) -> Reading {
+        let leadership = self.consensus.leader();
+        let leadership = leadership.borrow();
+        Reading {
+            term: leadership.term,
+            leads: leadership.own,
+            leader_known: leadership.own || leadership.leader.is_some(),
+            sessions: self.live.sessions(),
+        }
     }
 
     /// The node that the leader is on, where known.

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::leader::Live;
+use crate::measures::{measures, seconds_since};
 use crate::plan::{Ids, Scope, plan_within};
 use crate::ring::{Ring, wall_time};
 use crate::state::{Entry, State};
@@ -32,7 +33,9 @@ pub async fn run(ring: Ring, live: Live, end: CancellationToken) {
         forget_removed(&state, &live);
         let seen = live.seen(instant, looked);
         let pass = plan_within(scope, &state, &seen, (now, wall_time()), &mut ids);
+        measures().plans.observe(seconds_since(instant));
         if !pass.changes.is_empty() {
+            measures().changes.observe(pass.changes.len() as f64);
             // What was looked at counts once it is committed: until then the next pass looks there again.
             let whole = pass.looked.is_some();
             if commit(&ring, pass.into_entry(now, wall_time())).await && whole {

@@ -11,6 +11,7 @@ use skep_proto::time::{ClusterTime, WallTime};
 use tokio::sync::watch;
 
 use crate::by;
+use crate::measures::{measures, seconds_since};
 use crate::raft::{Consensus, ProposeError, Published, ReadError};
 use crate::state::{Answer, Change, Entry, Outcome, State};
 
@@ -104,7 +105,10 @@ impl Ring {
             wall: wall_time(),
             ..entry
         };
-        Ok(self.consensus.propose(&entry).await?.outcome)
+        let begin = Instant::now();
+        let proposed = self.consensus.propose(&entry).await?;
+        measures().proposals.observe(seconds_since(begin));
+        Ok(proposed.outcome)
     }
 }
 

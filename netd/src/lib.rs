@@ -10,6 +10,7 @@ mod detach;
 mod dns;
 mod error;
 pub mod kernel;
+pub mod measures;
 pub mod names;
 pub mod nft;
 mod plan;

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Instant;
 
 use ipnet::Ipv4Net;
 use skep_proto::ids::{NetworkId, NodeId, TaskId};
@@ -17,6 +18,7 @@ use crate::backing::Backing;
 use crate::dns::{Directory, Forwarder, Resolver};
 use crate::error::NetError;
 use crate::kernel::{Kernel, KernelError};
+use crate::measures::measures;
 use crate::names::{GATEWAY_PORT, Ns, VXLAN, network_ns, network_of_ns};
 use crate::plan::{self, NetworkGoal};
 use crate::record::{self, Record};
@@ -183,6 +185,18 @@ impl<K: Kernel> Netd<K> {
     }
 
     async fn apply_known(&self, me: NodeId, view: Arc<View>, own: Option<NodeView>) -> Acks {
+        let begin = Instant::now();
+        let acks = self.match_view(me, view, own).await;
+        measures().reconciles.observe(begin.elapsed().as_secs_f64());
+        measures().failures.inc_by(acks.failures.len() as u64);
+        let newest = acks.revisions.values().max().copied().unwrap_or(0);
+        measures()
+            .revision
+            .set(i64::try_from(newest).unwrap_or(i64::MAX));
+        acks
+    }
+
+    async fn match_view(&self, me: NodeId, view: Arc<View>, own: Option<NodeView>) -> Acks {
         let mut acks = Acks::default();
         let mut inner = self.inner.lock().await;
         let mut failed = BTreeSet::new();

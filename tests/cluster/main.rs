@@ -24,6 +24,7 @@ mod terminal;
 mod three_managers;
 mod updates;
 mod volumes;
+mod watching;
 
 /// The binary that the lab's nodes run.
 const SKEP: &str = env!("CARGO_BIN_EXE_skep-tested");

@@ -49,11 +49,23 @@ impl Cluster {
     /// # Panics
     /// When the lab cannot be made.
     pub fn bare(program: &str, nodes: usize) -> Self {
+        Self::bare_with(program, nodes, &[])
+    }
+
+    /// The same, with further arguments for each daemon; `{address}` is the node's.
+    ///
+    /// # Panics
+    /// When the lab cannot be made.
+    pub fn bare_with(program: &str, nodes: usize, args: &[&str]) -> Self {
         let number = LABS.fetch_add(1, Ordering::Relaxed);
         let name = format!("test-{}-{number}", std::process::id());
         let mut options = LabOptions::new(&name, nodes, 0).expect("options of the lab");
         options.program = program.into();
         options.daemon.program = program.into();
+        options
+            .daemon
+            .args
+            .extend(args.iter().copied().map(String::from));
         let lab = Lab::up(&options).expect("the lab comes up");
         let cluster = Self {
             lab,
@@ -70,7 +82,15 @@ impl Cluster {
     /// # Panics
     /// When it cannot be made.
     pub fn up(program: &str, managers: usize, workers: usize) -> Self {
-        let cluster = Self::bare(program, managers + workers);
+        Self::up_with(program, managers, workers, &[])
+    }
+
+    /// The same, with further arguments for each daemon; `{address}` is the node's.
+    ///
+    /// # Panics
+    /// When it cannot be made.
+    pub fn up_with(program: &str, managers: usize, workers: usize, args: &[&str]) -> Self {
+        let cluster = Self::bare_with(program, managers + workers, args);
         cluster.skep("node-1", &["swarm", "init"]);
         for number in 2..=managers + workers {
             let role = if number <= managers {

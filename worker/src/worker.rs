@@ -20,6 +20,7 @@ use crate::db::{Db, DbError};
 use crate::dial::Dial;
 use crate::exec::ExecError;
 use crate::exec::container::ContainerExec;
+use crate::exec::containers;
 use crate::exec::image::registry::Registries;
 use crate::exec::image::{ImageError, Store};
 use crate::exec::runtime::{Runtime, RuntimeError, RuntimePaths};
@@ -253,6 +254,11 @@ impl Worker {
     /// Shows this node's containers to users and managers: to be served with the node's other services.
     pub fn streams(&self) -> StreamServer {
         self.streams.clone()
+    }
+
+    /// This node's containers, to be looked at.
+    pub fn containers(&self) -> containers::Containers {
+        self.streams.containers().clone()
     }
 
     /// The manager of the present session.

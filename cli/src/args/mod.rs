@@ -101,7 +101,7 @@ pub struct DemoArgs {
 }
 
 /// How to run the daemon. What stands here wins over the configuration file.
-#[derive(Args, Debug)]
+#[derive(Args, Debug, Default)]
 pub struct DaemonArgs {
     /// Configuration file (TOML); the default is read if it is there.
     #[arg(long, value_name = "FILE")]
@@ -121,6 +121,9 @@ pub struct DaemonArgs {
     /// What this machine has of other things that tasks can reserve.
     #[arg(long, value_name = "KIND=AMOUNT")]
     pub node_generic_resource: Vec<String>,
+    /// Serve metrics for Prometheus at http://ADDRESS/metrics, such as 127.0.0.1:9323 [default: off].
+    #[arg(long, value_name = "ADDRESS")]
+    pub metrics_addr: Option<std::net::SocketAddr>,
     /// Least important lines that are logged: error, warn, info, debug or trace [default: info]; more levels for
     /// single parts may follow, as in info,openraft=debug.
     #[arg(long, value_name = "LEVEL", env = "SKEP_LOG_LEVEL")]

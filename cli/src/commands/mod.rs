@@ -8,6 +8,7 @@ pub mod events;
 pub mod exec;
 pub mod image;
 pub mod logs;
+pub mod machine;
 pub mod network;
 pub mod node;
 pub mod rollout;

@@ -153,19 +153,42 @@ async fn prune(client: &Client, args: PruneArgs) -> anyhow::Result<ExitCode> {
     if !args.force && !agreed(args.all)? {
         return Ok(ExitCode::SUCCESS);
     }
-    for row in all(client).await? {
+    let which = |row: &VolumeRow| {
         let anonymous = row.labels.contains_key(ANONYMOUS);
         let fits = filters.iter().all(|filter| filter.fits(&row.labels));
-        if !row.dangling || !fits || !(anonymous || args.all) {
+        fits && (anonymous || args.all)
+    };
+    prune_those(client, which).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Removes the volumes without a name that nothing uses; gives the names of those that are gone.
+///
+/// # Errors
+/// What the user is to read.
+pub async fn prune_anonymous(client: &Client) -> anyhow::Result<Vec<String>> {
+    prune_those(client, |row| row.labels.contains_key(ANONYMOUS)).await
+}
+
+async fn prune_those(
+    client: &Client,
+    which: impl Fn(&VolumeRow) -> bool,
+) -> anyhow::Result<Vec<String>> {
+    let mut gone = Vec::new();
+    for row in all(client).await? {
+        if !row.dangling || !which(&row) {
             continue;
         }
         match remove(client, row.name.clone()).await {
-            Ok(()) => output::line(&row.name)?,
+            Ok(()) => {
+                output::line(&row.name)?;
+                gone.push(row.name);
+            }
             // A task took it meanwhile, or it went with one.
             Err(status) => output::notice(&format!("{} stays: {}", row.name, status.message())),
         }
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(gone)
 }
 
 /// The label of a volume without a name; Docker's.

@@ -1,6 +1,7 @@
 //! The daemon's settings: defaults, then the configuration file, then the command line.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -28,6 +29,8 @@ pub struct Config {
     pub labels: BTreeMap<String, String>,
     /// What this machine has of other things that tasks can reserve, by kind.
     pub generic: BTreeMap<String, u64>,
+    /// Where metrics are served; `None` where they are not.
+    pub metrics: Option<SocketAddr>,
     /// Least important lines that are logged.
     pub log_level: String,
     /// Where they go; `None` is the standard error output.
@@ -53,6 +56,7 @@ struct File {
     insecure_registries: Vec<String>,
     #[serde(default)]
     registry_mirrors: Mirrors,
+    metrics_addr: Option<SocketAddr>,
 }
 
 /// Mirrors, as Docker has them (of its own registry) or by registry.
@@ -114,6 +118,7 @@ pub fn read(args: DaemonArgs, host: Option<&str>) -> anyhow::Result<Config> {
         socket,
         labels,
         generic,
+        metrics: args.metrics_addr.or(file.metrics_addr),
         log_level,
         log_file: args.log_file.or(file.log_file),
         registries,

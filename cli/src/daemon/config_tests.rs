@@ -2,16 +2,10 @@ use super::*;
 
 fn args(config: Option<PathBuf>) -> DaemonArgs {
     DaemonArgs {
-        insecure_registry: Vec::new(),
-        registry_mirror: Vec::new(),
         config,
-        data_root: None,
-        exec_root: None,
-        host: None,
         label: vec!["disk=ssd".into()],
         node_generic_resource: vec!["gpu=2".into()],
-        log_level: None,
-        log_file: None,
+        ..DaemonArgs::default()
     }
 }
 
@@ -99,4 +93,20 @@ fn generic_resources_add_up_and_the_command_line_wins() {
     args = super::tests::args(None);
     args.node_generic_resource = vec!["gpu".into()];
     assert!(format!("{:#}", read(args, None).unwrap_err()).contains("KIND=AMOUNT"));
+}
+
+#[test]
+fn metrics_are_off_unless_an_address_is_named() {
+    let (_dir, args) = with_file("");
+    assert_eq!(read(args, None).unwrap().metrics, None);
+    let (_dir, mut args) = with_file("metrics-addr = \"127.0.0.1:9323\"\n");
+    let port = |address: Option<SocketAddr>| address.map(|address| address.port());
+    let at = |args: &DaemonArgs| DaemonArgs {
+        config: args.config.clone(),
+        metrics_addr: args.metrics_addr,
+        ..DaemonArgs::default()
+    };
+    assert_eq!(port(read(at(&args), None).unwrap().metrics), Some(9323));
+    args.metrics_addr = Some(SocketAddr::from(([127, 0, 0, 1], 1)));
+    assert_eq!(port(read(args, None).unwrap().metrics), Some(1));
 }

@@ -48,6 +48,22 @@ impl Local for LocalDoor {
         Ok(Response::new(self.node.status().await))
     }
 
+    async fn describe(
+        &self,
+        _: Request<v1::DescribeRequest>,
+    ) -> Result<Response<v1::DescribeAnswer>, Status> {
+        let described = self.node.describe().await;
+        Ok(Response::new(described.map_err(|error| refused(&error))?))
+    }
+
+    async fn stored(
+        &self,
+        _: Request<v1::StoredRequest>,
+    ) -> Result<Response<v1::StoredAnswer>, Status> {
+        let stored = self.node.stored().await;
+        Ok(Response::new(stored.map_err(|error| refused(&error))?))
+    }
+
     async fn init(
         &self,
         request: Request<v1::InitRequest>,

@@ -13,6 +13,7 @@ mod local;
 mod lock;
 mod logging;
 pub mod membership;
+mod metrics;
 mod node;
 mod serve;
 mod streams;

@@ -17,7 +17,7 @@ use skep_proto::wire::{WireId, v1};
 use skep_worker::db::Db;
 use skep_worker::exec::image::{Store, registry::Registries};
 use skep_worker::volumes::Volumes;
-use skep_worker::{Dial, Worker, dial, identity, resources};
+use skep_worker::{Dial, Worker, dial, identity};
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, watch};
 use tokio_util::sync::CancellationToken;
@@ -27,8 +27,10 @@ use super::membership::Membership;
 use super::streams::{self, Streams};
 use super::{address, founding, joining, serve};
 
+mod gauges;
 mod images;
 mod local_images;
+mod machine;
 mod registry;
 mod volumes;
 
@@ -443,39 +445,6 @@ impl Node {
         })
         .await?;
         Ok(())
-    }
-
-    /// What the daemon says of itself.
-    pub async fn status(&self) -> v1::StatusAnswer {
-        let hostname = resources::describe(&self.config.labels).hostname;
-        let engine = env!("CARGO_PKG_VERSION").to_owned();
-        let phase = self.phase.lock().await;
-        let Phase::Active(active) = &*phase else {
-            let state = v1::LocalState::Inactive.into();
-            return v1::StatusAnswer {
-                state,
-                engine,
-                hostname,
-                ..Default::default()
-            };
-        };
-        let membership = &active.membership;
-        let leader = active.manager.as_ref().and_then(Manager::leader);
-        let managers = known_managers(membership);
-        v1::StatusAnswer {
-            state: v1::LocalState::Active.into(),
-            message: String::new(),
-            node: Some(membership.node.to_bytes()),
-            cluster: Some(membership.cluster.to_bytes()),
-            role: v1::Role::from(active.identity.peer().role).into(),
-            advertise: Some(v1::Address::from(membership.advertise)),
-            listen: Some(v1::Address::from(membership.listen)),
-            managers: managers.into_iter().map(v1::Address::from).collect(),
-            leader: leader.map(WireId::to_bytes),
-            engine,
-            hostname,
-            connected: active.worker.connected().borrow().is_some(),
-        }
     }
 
     /// Stops taking part, as a daemon does that is to start again: containers stay, leadership is handed over.

@@ -31,6 +31,7 @@ use super::config::Config;
 use super::images::ImagesDoor;
 use super::local::LocalDoor;
 use super::lock;
+use super::metrics;
 use super::node::Node;
 use super::streams::{ContainersDoor, RelayDoor};
 use super::volumes::VolumesDoor;
@@ -43,6 +44,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     let _lock = lock::take(&config.data_root)?;
     let listener = socket(&config.socket)?;
     let path = config.socket.clone();
+    let watched = config.metrics;
     let node = Node::open(config).await?;
     let stop = CancellationToken::new();
     let routes = Routes::new(LocalServer::new(LocalDoor::new(node.clone())))
@@ -62,6 +64,10 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
             stop.clone().cancelled_owned(),
         );
     let users = tokio::spawn(users);
+    if let Some(address) = watched {
+        let address = metrics::serve(address, node.clone(), stop.clone()).await?;
+        tracing::info!(%address, "metrics are served");
+    }
     tracing::info!(socket = %path.display(), "the daemon is ready");
     let fatal = until_told(&node).await?;
     stop.cancel();

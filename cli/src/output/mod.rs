@@ -5,6 +5,7 @@ pub mod fields;
 pub mod filter;
 pub mod format;
 pub mod progress;
+pub mod size;
 pub mod template;
 
 use std::io::{self, Write};

@@ -255,6 +255,13 @@ impl Live {
             .is_some_and(|entry| entry.session.is_some())
     }
 
+    /// Sessions that are open.
+    pub fn sessions(&self) -> usize {
+        let inner = self.inner();
+        let open = inner.nodes.values().filter(|entry| entry.session.is_some());
+        open.count()
+    }
+
     /// Whether the node's deadline has not passed.
     pub fn in_time(&self, node: NodeId, now: Instant) -> bool {
         self.inner()

@@ -10,7 +10,7 @@ mod volumes;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use skep_proto::assignment::AssignedTask;
 use skep_proto::ids::TaskId;
@@ -26,6 +26,7 @@ use super::obtain::Origins;
 use super::runtime::{Container, Ended, ExecPlan, RunEnd, Runtime, State};
 use super::{Exec, ExecError, Exit, Found, FoundStage};
 use crate::health::Check;
+use crate::measures::measures;
 use crate::volumes::Volumes;
 use volumes::Acquired;
 
@@ -156,7 +157,10 @@ impl<S: Source + 'static> ContainerExec<S> {
             plan::plan(&owned, &rootfs, &files, netns, acquired.given)
         });
         let plan = plan.await?;
-        self.runtime.create(&plan.bundle()).await.map_err(chain)
+        let begin = Instant::now();
+        let container = self.runtime.create(&plan.bundle()).await.map_err(chain)?;
+        measures().creations.observe(begin.elapsed().as_secs_f64());
+        Ok(container)
     }
 
     /// Takes away all that a task without a container has here.
@@ -198,7 +202,9 @@ impl<S: Source + 'static> Exec for ContainerExec<S> {
 
     async fn start(&self, task: TaskId) -> Result<i32, ExecError> {
         let container = self.container(task)?;
+        let begin = Instant::now();
         container.start().await.map_err(chain)?;
+        measures().starts.observe(begin.elapsed().as_secs_f64());
         Ok(container.pid().unwrap_or_default())
     }
 

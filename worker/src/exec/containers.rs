@@ -14,6 +14,17 @@ pub const NAME: &str = "skep.task.name";
 #[derive(Clone, Debug, Default)]
 pub struct Containers(Arc<Mutex<BTreeMap<TaskId, Container>>>);
 
+/// How many containers there are by what they do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Counts {
+    /// They run, or wait for their start.
+    pub running: u32,
+    /// They are frozen.
+    pub paused: u32,
+    /// They have ended.
+    pub stopped: u32,
+}
+
 /// Why a reference means no container.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum NotFound {
@@ -35,6 +46,24 @@ impl Containers {
     /// All, by the ids of their tasks.
     pub fn all(&self) -> Vec<Container> {
         self.lock().values().cloned().collect()
+    }
+
+    /// How many there are by what they do.
+    ///
+    /// It reads files of control groups, so it belongs on a blocking thread.
+    pub fn counts(&self) -> Counts {
+        let mut counts = Counts::default();
+        for container in self.all() {
+            let of = if container.ended().is_some() {
+                &mut counts.stopped
+            } else if container.group().is_frozen() {
+                &mut counts.paused
+            } else {
+                &mut counts.running
+            };
+            *of += 1;
+        }
+        counts
     }
 
     /// The container of a task, of the beginning of a task's id, or with a name.

@@ -37,6 +37,11 @@ impl StreamServer {
         }
     }
 
+    /// Those that it answers about.
+    pub fn containers(&self) -> &Containers {
+        &self.containers
+    }
+
     /// Lets users of this machine's socket through, and of other nodes managers alone.
     fn admit<T>(request: &Request<T>) -> Result<(), Status> {
         if request.extensions().get::<Connection>().is_none() {

@@ -105,18 +105,26 @@ pub(super) async fn prune(client: &Client, args: PruneArgs) -> anyhow::Result<Ex
     {
         return Ok(ExitCode::SUCCESS);
     }
-    let message = v1::PruneImagesRequest { all: args.all };
-    let answer = client.images.clone().prune(message).await;
-    let answer = answer.map_err(|status| said(&status))?.into_inner();
-    answer.removed.iter().try_for_each(show)?;
-    output::line(&format!(
-        "Total reclaimed space: {}",
-        size(answer.reclaimed)
-    ))?;
+    let reclaimed = prune_now(client, args.all).await?;
+    output::line(&format!("Total reclaimed space: {}", size(reclaimed)))?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn sure(question: &str) -> anyhow::Result<bool> {
+/// Removes images that no task uses and have no name, or `all` that no task uses; gives the bytes that are free
+/// then.
+pub async fn prune_now(client: &Client, all: bool) -> anyhow::Result<u64> {
+    let answer = client
+        .images
+        .clone()
+        .prune(v1::PruneImagesRequest { all })
+        .await;
+    let answer = answer.map_err(|status| said(&status))?.into_inner();
+    answer.removed.iter().try_for_each(show)?;
+    Ok(answer.reclaimed)
+}
+
+/// Asks a person; whoever is none has to say --force.
+pub fn sure(question: &str) -> anyhow::Result<bool> {
     let stdin = std::io::stdin();
     if !stdin.is_terminal() {
         bail!("the standard input is no terminal to ask at: use --force");

@@ -1,6 +1,6 @@
 //! `skep image`.
 
-mod local;
+pub(super) mod local;
 mod pull;
 
 use std::path::Path;

@@ -8,12 +8,14 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
+use std::time::Instant;
 
 use super::frame::{BLOCK, Run, SECTOR, align, encode_frame, frame_len};
 use super::pool::{Pool, Segment};
 use super::queue::{Done, Job, Queue};
 use super::record::{RECORD_HEAD, RECORD_MARGIN, Record, Tip};
 use super::recover::{End, Live, PURPOSE};
+use crate::measures::{measures, seconds_since};
 use crate::raft::disk::Disk;
 use crate::raft::seal::{Key, Sealer, random};
 
@@ -218,8 +220,10 @@ impl Writer {
         let active = &mut self.active;
         let frame = encode_frame(&active.sealer, active.incarnation, active.count, payload)
             .map_err(io::Error::other)?;
+        let begin = Instant::now();
         active.segment.file.write_at(active.at, &frame)?;
         active.segment.file.sync()?;
+        measures().syncs.observe(seconds_since(begin));
         active.at += frame.len() as u64;
         active.count += 1;
         active.max_index = active.max_index.max(self.batch.max_index.take());
