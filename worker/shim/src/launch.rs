@@ -14,6 +14,10 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 
+/// Bytes that a container may write ahead of its log. The kernel keeps 40 bytes for each 4 KiB of it, and the room
+/// itself only while it is used.
+const OUTPUT_ROOM: i32 = 256 << 10;
+
 /// A container that exists and waits for its start.
 pub struct Container {
     pub plan: LaunchPlan,
@@ -201,6 +205,7 @@ fn streams(plan: &LaunchPlan) -> Result<(Streams, Output), Early> {
     let pipe = || kernel::pipe(0).map_err(during("make a pipe"));
     let ((output, child_output), (errors, child_errors)) = (pipe()?, pipe()?);
     for end in [&child_output, &child_errors] {
+        kernel::widen(end.as_fd(), OUTPUT_ROOM);
         // So that /dev/stdout can be opened by a program that does not run as root.
         kernel::give(end.as_fd(), plan.program.uid, plan.program.gid)
             .map_err(during("give the output to the user"))?;

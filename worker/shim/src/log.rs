@@ -3,6 +3,7 @@
 //! A full or broken disk never stops the container: what cannot be written is dropped. A line
 //! longer than [`LINE_LIMIT`] is kept in pieces, of which only the last ends in a newline.
 
+use memchr::memchr;
 use skep_shim::plan;
 use std::fs::{File, OpenOptions, rename};
 use std::io::{self, Write};
@@ -56,7 +57,11 @@ impl Log {
             Stream::Errors => &mut self.errors,
         };
         self.lines.clear();
-        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let length = memchr(b'\n', rest).map_or(rest.len(), |at| at + 1);
+            let (piece, after) = rest.split_at(length);
+            rest = after;
             for part in piece.chunks(LINE_LIMIT) {
                 if pending.len() + part.len() > LINE_LIMIT {
                     push_line(&mut self.lines, pending, &end);
