@@ -1,5 +1,6 @@
 //! Sessions with a manager made in the test, over real connections on loopback.
 
+use std::collections::VecDeque;
 use std::sync::Mutex;
 
 use futures_util::future::FutureExt;
@@ -26,6 +27,8 @@ pub(crate) struct Manager {
 pub(crate) struct Seat {
     says: mpsc::Sender<Result<v1::ManagerMessage, Status>>,
     hears: Streaming<v1::WorkerMessage>,
+    /// Reports that came while something else was waited for: a worker sends no other until they are committed.
+    early: VecDeque<v1::NumberedReport>,
 }
 
 struct Service {
@@ -53,7 +56,11 @@ impl v1::dispatch_server::Dispatch for Service {
         self.seats
             .lock()
             .unwrap()
-            .try_send(Seat { says, hears })
+            .try_send(Seat {
+                says,
+                hears,
+                early: VecDeque::new(),
+            })
             .unwrap();
         Ok(Response::new(ReceiverStream::new(receiver)))
     }
@@ -145,11 +152,16 @@ impl Seat {
             assignment: Some(assignment.into()),
         };
         self.say(Says::Whole(whole)).await;
-        let answer = self.hear_until(|message| match message {
-            Hears::Acknowledgement(answer) => Some(answer),
-            _ => None,
-        });
-        let answer = answer.await;
+        let acknowledged = async {
+            loop {
+                match self.hear().await {
+                    Hears::Acknowledgement(answer) => return answer,
+                    Hears::Report(report) => self.early.push_back(report),
+                    _ => {}
+                }
+            }
+        };
+        let answer = tokio::time::timeout(SOON, acknowledged).await.unwrap();
         assert_eq!(answer.sequence, sequence);
         answer.refused
     }
@@ -157,11 +169,14 @@ impl Seat {
     /// The next report that says so of the task.
     pub(crate) async fn reported(&mut self, state: TaskState) -> u64 {
         loop {
-            let report = self.hear_until(|message| match message {
+            let heard = |message| match message {
                 Hears::Report(report) => Some(report),
                 _ => None,
-            });
-            let report = report.await;
+            };
+            let report = match self.early.pop_front() {
+                Some(report) => report,
+                None => self.hear_until(heard).await,
+            };
             let number = report.number;
             let content = skep_proto::assignment::Report::try_from(report.report.unwrap()).unwrap();
             if content
