@@ -15,6 +15,7 @@ mod logging;
 pub mod membership;
 mod metrics;
 mod node;
+mod notify;
 mod serve;
 mod streams;
 mod volumes;

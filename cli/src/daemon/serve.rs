@@ -33,6 +33,7 @@ use super::local::LocalDoor;
 use super::lock;
 use super::metrics;
 use super::node::Node;
+use super::notify::Notifier;
 use super::streams::{ContainersDoor, RelayDoor};
 use super::volumes::VolumesDoor;
 
@@ -69,10 +70,15 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
         tracing::info!(%address, "metrics are served");
     }
     tracing::info!(socket = %path.display(), "the daemon is ready");
+    let notifier = Notifier::from_environment();
+    notifier.ready();
+    let alive = tokio::spawn(notifier.clone().keep_alive());
     let fatal = until_told(&node).await?;
+    notifier.stopping();
     stop.cancel();
     node.stop().await;
     users.abort();
+    alive.abort();
     if let Err(error) = fs::remove_file(&path) {
         tracing::debug!(%error, "the socket was gone already");
     }
