@@ -1,0 +1,31 @@
+#!/bin/sh
+# Rolls an image out to one service and ends with skep's exit code.
+#
+#   deploy/ci/rollout.sh SERVICE IMAGE [TIMEOUT]
+#
+# Runs where skep reaches a daemon: on a manager, or with SKEP_HOST set to a socket that leads to one, as by
+#   ssh -f -N -L /tmp/skep.sock:/run/skep/skep.sock root@manager-1 && export SKEP_HOST=unix:///tmp/skep.sock
+set -eu
+
+[ $# -ge 2 ] && [ $# -le 3 ] || {
+    echo "usage: $0 SERVICE IMAGE [TIMEOUT]" >&2
+    exit 64
+}
+service=$1
+image=$2
+
+code=0
+skep service update --image "$image" --update-failure-action rollback --timeout "${3:-5m}" --output lines \
+    --reason "rollout.sh by $(id -un)" "$service" || code=$?
+case $code in
+    0) echo "$service runs $image" ;;
+    10) echo "rolled back: $image failed, the version before runs" ;;
+    11) echo "paused: skep rollout resume $service, or skep rollout undo $service" ;;
+    12) echo "not in time; it goes on: skep rollout status $service" ;;
+    13) echo "no node can take its tasks" ;;
+    14) echo "superseded by a later rollout" ;;
+    15) echo "refused, nothing was changed" ;;
+    16) echo "the cluster does not answer" ;;
+    *) echo "skep ended with $code" ;;
+esac
+exit "$code"
