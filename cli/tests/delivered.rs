@@ -1,4 +1,5 @@
-//! What is delivered beside the binary: the jobs for CI.
+//! What is delivered beside the binary: the package's settings and scripts, what its unit waits for, and the
+//! jobs for CI.
 
 #![expect(
     clippy::unwrap_used,
@@ -8,3 +9,7 @@
 
 #[path = "delivered/ci_jobs.rs"]
 mod ci_jobs;
+#[path = "delivered/notify.rs"]
+mod notify;
+#[path = "delivered/package.rs"]
+mod package;
