@@ -4,6 +4,7 @@
 //! its answers into the other. `daemon` is the only place that wires manager, worker and netd together.
 
 pub mod args;
+pub mod check;
 pub mod commands;
 pub mod daemon;
 pub mod demo;
@@ -32,6 +33,9 @@ pub fn run() -> ExitCode {
     {
         return skep_worker::unpack_main(rest);
     }
+    if arguments.first().is_some_and(|word| word == check::ALONE) {
+        return check::user_namespace_main();
+    }
     match obey(Cli::parse()) {
         Ok(code) => code,
         Err(error) => {
@@ -47,6 +51,7 @@ fn obey(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Daemon(args) => daemon::run(daemon::config::read(args, host)?),
         Command::Lab(args) => lab::run(args),
         Command::Demo(args) => demo::run(args.keep),
+        Command::Check(args) => check::run(args),
         Command::Completion(args) => commands::shell::complete(args),
         Command::Man(args) => commands::shell::manual(&args),
         command => {

@@ -1,5 +1,6 @@
 //! What can be typed: the command line's grammar, with Docker's names. Reads only, decides nothing.
 
+pub mod check;
 pub mod events;
 pub mod image;
 pub mod network;
@@ -86,6 +87,8 @@ pub enum Command {
     Lab(crate::lab::LabArgs),
     /// Show a whole cluster at work on this machine, in under a minute.
     Demo(DemoArgs),
+    /// See whether this machine has what a node needs, and what mends it where not.
+    Check(check::CheckArgs),
     /// Print what a shell completes commands and options with.
     Completion(shell::CompletionArgs),
     /// Print the manual page, or write the pages of all commands.

@@ -66,6 +66,7 @@ pub async fn run(command: Command, host: Option<&str>) -> anyhow::Result<ExitCod
         | Command::Daemon(_)
         | Command::Demo(_)
         | Command::Lab(_)
+        | Command::Check(_)
         | Command::Completion(_)
         | Command::Man(_) => Ok(ExitCode::SUCCESS),
         Command::Logout(args) => login::log_out(&args),

@@ -10,7 +10,7 @@ mod founding;
 mod images;
 mod joining;
 mod local;
-mod lock;
+pub(crate) mod lock;
 mod logging;
 pub mod membership;
 mod metrics;
