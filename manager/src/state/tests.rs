@@ -278,3 +278,20 @@ fn a_state_taken_apart_and_loaded_is_equal() {
     assert_eq!(state.failures(WEB, NODE).len(), 1);
     assert_eq!(state.restarts(WEB, Slot::Replica(1)).unwrap().total, 1);
 }
+
+#[test]
+fn what_was_asked_to_stop_is_no_failure_of_its_node() {
+    let stopped = Change::SetDesired {
+        task: TaskId::new(1),
+        desired: TaskState::Shutdown,
+    };
+    let ended = seen(1, TaskState::Failed);
+    let (state, _) = base(vec![
+        put_task(task(1, 1, Some(NODE))),
+        stopped.clone(),
+        ended.clone(),
+    ]);
+    assert_eq!(state.failures(WEB, NODE).len(), 0);
+    let (state, _) = base(vec![put_task(task(1, 1, Some(NODE))), ended, stopped]);
+    assert_eq!(state.failures(WEB, NODE).len(), 1);
+}

@@ -240,7 +240,9 @@ impl State {
         }
         if task.status.state.ended() && times.ended.is_none() {
             times.ended = Some(now);
-            if matches!(task.status.state, TaskState::Failed | TaskState::Rejected) {
+            let failed = matches!(task.status.state, TaskState::Failed | TaskState::Rejected);
+            // What was asked to stop, or was lost with its node, tells nothing about the service there.
+            if failed && times.stopping.is_none() {
                 self.note_failure(&task);
             }
         }
