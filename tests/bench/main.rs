@@ -13,6 +13,7 @@ mod cluster;
 mod floor;
 mod logs;
 mod loss;
+mod plan;
 mod proposals;
 mod report;
 mod stack;
@@ -26,13 +27,14 @@ use anyhow::Context;
 use report::Line;
 
 /// What can be asked for; without a word, all of it.
-const FIGURES: [&str; 8] = [
+const FIGURES: [&str; 9] = [
     "start",
     "rate",
     "memory",
     "leader",
     "worker",
     "proposals",
+    "plan",
     "stack",
     "logs",
 ];
@@ -68,6 +70,9 @@ fn run(words: &[String]) -> anyhow::Result<()> {
     let began = Instant::now();
     let mut lines: Vec<Line> = Vec::new();
     let whole = runtime.block_on(async {
+        if asked("plan") {
+            lines.extend(plan::measure().context("plan")?);
+        }
         if asked("proposals") {
             lines.extend(proposals::measure().await.context("proposals")?);
         }

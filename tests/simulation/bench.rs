@@ -52,7 +52,7 @@ impl Bench {
         assert!(outcome.fits(), "{outcome:?}");
     }
 
-    /// Plans until there is nothing to do; gives the last plan.
+    /// Plans until there is nothing to do, and remembers having looked, as a leader does; gives the last plan.
     pub(crate) fn settle(&mut self) -> Plan {
         let time = ClusterTime::from_millis(self.now);
         for _ in 0..10 {
@@ -62,6 +62,7 @@ impl Bench {
             let (state, seen) = (&self.state, &self.seen);
             same_input_gives_the_same_plan(&made, state, seen, (time, wall), &ids).unwrap();
             if made.changes.is_empty() {
+                self.seen.looked = made.looked.unwrap_or(self.seen.looked);
                 return made;
             }
             let entry = made.into_entry(time, WallTime::default());

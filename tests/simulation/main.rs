@@ -22,6 +22,7 @@ mod modes;
 mod nodes;
 mod placement;
 mod plans;
+mod unmarked;
 mod updates;
 
 /// Seeds of a run when `SKEP_SEEDS` does not say.

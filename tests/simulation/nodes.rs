@@ -68,6 +68,18 @@ fn a_surge_whose_replacement_fails_keeps_the_old_task_and_tries_again() {
 }
 
 #[test]
+fn a_surge_is_seen_in_a_service_that_changed_at_the_same_time() {
+    let mut bench = two();
+    bench.create(1, builders::task_spec());
+    bench.settle();
+    bench.run();
+    bench.set(1, Availability::Surge);
+    bench.scale(2);
+    bench.settle();
+    assert_eq!(bench.places(), [1, 2, 2]);
+}
+
+#[test]
 fn a_surge_that_is_called_off_leaves_one_task_in_a_slot() {
     let mut bench = two();
     bench.create(1, builders::task_spec());

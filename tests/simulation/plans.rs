@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use skep_harness::builders::{self, MIB};
 use skep_manager::dispatch::assign::assign;
-use skep_manager::plan::Session;
+use skep_manager::plan::{LARGEST_PASS, Session};
 use skep_manager::state::Change;
 use skep_proto::ids::NodeId;
 use skep_proto::node::{Availability, NodeState};
@@ -343,6 +343,16 @@ fn a_large_service_is_planned_in_several_entries() {
         .filter(|task| task.node.is_some())
         .count();
     assert_eq!(placed, 5000);
+}
+
+#[test]
+fn a_pass_that_just_reaches_its_limit_is_the_same_pass_everywhere() {
+    let mut bench = two();
+    bench.create(3, builders::task_spec());
+    bench.settle();
+    bench.scale(3 + u32::try_from(LARGEST_PASS).unwrap());
+    bench.settle();
+    assert!(!bench.places().contains(&0));
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use skep_harness::builders;
+use skep_harness::check::same_input_gives_the_same_plan;
 use skep_manager::plan::{
     Author, Ids, Plan, Seen, Session, paused, plan, resumed, revised, rolled_back,
 };
@@ -74,7 +75,10 @@ impl Bench {
         let time = ClusterTime::from_millis(self.now);
         for _ in 0..20 {
             let wall = WallTime::from_unix_millis(self.now);
+            let ids = self.ids.clone();
             let made = plan(&self.state, &self.seen, time, wall, &mut self.ids);
+            same_input_gives_the_same_plan(&made, &self.state, &self.seen, (time, wall), &ids)
+                .unwrap();
             if made.changes.is_empty() {
                 return made;
             }

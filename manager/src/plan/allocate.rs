@@ -169,8 +169,8 @@ fn give_to_tasks(draft: &mut Draft<'_>) {
         .filter(|task| task.status.state == TaskState::New);
     let new: Vec<Arc<Task>> = new.cloned().collect();
     for task in new {
-        if draft.full() {
-            return;
+        if draft.full_for(task.id) {
+            continue;
         }
         let Some(networks) = networks_of(draft, &task) else {
             continue;

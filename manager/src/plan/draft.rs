@@ -100,6 +100,11 @@ impl<'a> Draft<'a> {
         full
     }
 
+    /// As [`Draft::full`], for a change of a task: one that this pass has touched already costs nothing more.
+    pub(super) fn full_for(&mut self, task: TaskId) -> bool {
+        !self.known.contains(&Key::Task(task)) && self.full()
+    }
+
     pub(super) fn everywhere(&self) -> bool {
         self.scope == Scope::Full
     }
@@ -138,7 +143,29 @@ impl<'a> Draft<'a> {
                 .collect();
         }
         let mut found = BTreeMap::new();
-        for mark in self.marks() {
+        let mut last = None;
+        // Marks of slots stand after those of services: where all slots are looked at, theirs are passed over.
+        while let Some(all) = self.gather(last, &mut found) {
+            last = Some(State::last_slot_mark(all));
+        }
+        found
+    }
+
+    /// Adds what is marked after `last`; stops at the slots of a service all of which are looked at.
+    fn gather(
+        &self,
+        last: Option<Mark>,
+        found: &mut BTreeMap<ServiceId, Slots>,
+    ) -> Option<ServiceId> {
+        for (mark, at) in self.state.marks_after(last) {
+            if let Mark::Slot(id, _) = mark
+                && found.get(&id) == Some(&Slots::All)
+            {
+                return Some(id);
+            }
+            if at <= self.seen.looked {
+                continue;
+            }
             match mark {
                 Mark::Service(id) => {
                     found.insert(id, Slots::All);
@@ -151,11 +178,11 @@ impl<'a> Draft<'a> {
                         slots.insert(slot);
                     }
                 }
-                Mark::Node(id) => self.slots_by_node(id, &mut found),
+                Mark::Node(id) => self.slots_by_node(id, found),
                 _ => {}
             }
         }
-        found
+        None
     }
 
     /// Slots that a change of a node may concern: its own in every global service, and those of its tasks.
@@ -175,19 +202,41 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Slots that have a task, of the services to look at, ascending.
-    pub(super) fn slots(&self) -> BTreeSet<(ServiceId, Slot)> {
+    /// Slots of the services to look at that have tasks of a kind, ascending. Where a service is not looked at
+    /// as a whole, all of its slots that are.
+    pub(super) fn slots(&self, with: With) -> BTreeSet<(ServiceId, Slot)> {
         let mut found = BTreeSet::new();
         for (id, slots) in self.services() {
+            let state = &self.state;
+            let mut add = |slot| {
+                found.insert((id, slot));
+            };
             match slots {
-                Slots::These(slots) => found.extend(slots.into_iter().map(|slot| (id, slot))),
-                Slots::All => {
-                    found.extend(self.state.tasks_of(id).map(|task| (id, task.slot)));
+                Slots::These(slots) => slots.into_iter().for_each(add),
+                // The oracle trusts no index.
+                Slots::All if self.everywhere() => {
+                    state.tasks_of(id).for_each(|task| add(task.slot));
                 }
+                Slots::All => match with {
+                    With::Several => state.doubled(id).for_each(add),
+                    With::Over => state.over(id).for_each(add),
+                    With::Leaving => state.leaving(id).for_each(add),
+                },
             }
         }
         found
     }
+}
+
+/// Of which slots a step has something to say.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum With {
+    /// Several tasks that are to run.
+    Several,
+    /// A task that is to run and has ended.
+    Over,
+    /// A task that has been told to end.
+    Leaving,
 }
 
 fn key_of(change: &Change) -> Option<Key> {

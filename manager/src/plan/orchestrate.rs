@@ -10,7 +10,7 @@ use skep_proto::task::{Slot, Task, TaskState, TaskStatus};
 use skep_proto::time::ClusterTime;
 
 use super::draft::{Draft, Slots};
-use super::{filter, job, update};
+use super::{LARGEST_PASS, filter, job, update};
 use crate::state::{Change, State};
 
 pub(super) fn fill_slots(draft: &mut Draft<'_>) {
@@ -25,7 +25,13 @@ pub(super) fn fill_slots(draft: &mut Draft<'_>) {
         }
         let slots: Vec<Slot> = match slots {
             Slots::These(slots) => slots.into_iter().collect(),
-            Slots::All => all_slots(&draft.state, &service),
+            Slots::All => match service.spec.mode {
+                Mode::Replicated { replicas } if !draft.everywhere() => {
+                    open_slots(&draft.state, &service, replicas)
+                }
+                // The oracle trusts no index.
+                _ => all_slots(&draft.state, &service),
+            },
         };
         for slot in slots {
             if draft.full() {
@@ -103,6 +109,29 @@ pub(super) fn all_slots(state: &State, service: &Service) -> Vec<Slot> {
         }
     }
     slots.sort_unstable();
+    slots
+}
+
+/// Slots of a replicated service where something is to be done, ascending: those that lack a task, that have
+/// several or one that gives way, and that it is not to have. Of those that lack one, no more than a pass fills.
+fn open_slots(state: &State, service: &Service, replicas: u32) -> Vec<Slot> {
+    let wanted = if service.removed.is_some() {
+        0
+    } else {
+        replicas
+    };
+    let mut filled = state.filled(service.id).peekable();
+    let lacking = (1..=wanted).map(Slot::Replica).filter(|slot| {
+        while filled.next_if(|one| one < slot).is_some() {}
+        filled.next_if_eq(slot).is_none()
+    });
+    let mut slots: Vec<Slot> = lacking.take(LARGEST_PASS.saturating_add(1)).collect();
+    slots.extend(state.doubled(service.id));
+    slots.extend(state.giving_way(service.id));
+    let first = Slot::Replica(wanted.saturating_add(1));
+    slots.extend(state.slots_from(service.id, first));
+    slots.sort_unstable();
+    slots.dedup();
     slots
 }
 

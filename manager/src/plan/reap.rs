@@ -7,7 +7,7 @@ use skep_proto::ids::ServiceId;
 use skep_proto::service::Service;
 use skep_proto::task::{Slot, Task, TaskState};
 
-use super::draft::Draft;
+use super::draft::{Draft, With};
 use super::release::Acknowledged;
 use crate::state::Change;
 
@@ -16,9 +16,9 @@ const HISTORY: u32 = 5;
 
 pub(super) fn clear_away(draft: &mut Draft<'_>) {
     let mut services: BTreeSet<ServiceId> = BTreeSet::new();
-    for (service, slot) in draft.slots() {
+    for (service, slot) in draft.slots(With::Leaving) {
         if draft.full() {
-            return;
+            break;
         }
         clear_slot(draft, service, slot);
         services.insert(service);

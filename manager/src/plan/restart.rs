@@ -11,7 +11,7 @@ use skep_proto::spec::{RestartCondition, RestartPolicy};
 use skep_proto::task::{Task, TaskState};
 use skep_proto::time::ClusterTime;
 
-use super::draft::Draft;
+use super::draft::{Draft, With};
 use super::orchestrate::{self, Claim};
 use super::update;
 use crate::state::{Change, Restarts, State};
@@ -26,7 +26,7 @@ const LEAST_DOUBLED: Duration = Duration::from_millis(500);
 const LONGEST_DELAY: Duration = Duration::from_secs(300);
 
 pub(super) fn make_new_attempts(draft: &mut Draft<'_>) {
-    for (id, slot) in draft.slots() {
+    for (id, slot) in draft.slots(With::Over) {
         let Some(service) = draft.state.service(id).cloned() else {
             continue;
         };

@@ -42,8 +42,8 @@ pub(super) fn place(draft: &mut Draft<'_>) {
         let Some(spec) = service.templates.get(&template).cloned() else {
             continue;
         };
-        if draft.full() {
-            return;
+        if tasks.iter().all(|id| draft.full_for(*id)) {
+            continue;
         }
         if service.spec.mode.is_global() {
             place_at_home(draft, &service, &spec, &tasks);
@@ -56,8 +56,8 @@ pub(super) fn place(draft: &mut Draft<'_>) {
 /// Places tasks that belong to a node each: there or nowhere.
 fn place_at_home(draft: &mut Draft<'_>, service: &Service, spec: &TaskSpec, tasks: &[TaskId]) {
     for id in tasks {
-        if draft.full() {
-            return;
+        if draft.full_for(*id) {
+            continue;
         }
         let Some(task) = draft.state.task(*id).cloned() else {
             continue;
@@ -82,8 +82,8 @@ fn place_group(draft: &mut Draft<'_>, service: &Service, spec: &TaskSpec, tasks:
     let (mut found, mut turned_away) = candidates(draft, service, spec);
     let mut reason = None;
     for id in tasks {
-        if draft.full() {
-            return;
+        if draft.full_for(*id) {
+            continue;
         }
         let Some(task) = draft.state.task(*id).cloned() else {
             continue;

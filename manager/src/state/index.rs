@@ -9,11 +9,11 @@ use std::sync::Arc;
 
 use skep_proto::ids::{NetworkId, NodeId, ServiceId, TaskId};
 use skep_proto::network::Network;
-use skep_proto::node::{Node, NodeState};
+use skep_proto::node::{Availability, Node, NodeState};
 use skep_proto::resources::Resources;
 use skep_proto::service::Service;
 use skep_proto::spec::{Protocol, PublishMode};
-use skep_proto::task::{Task, TaskState};
+use skep_proto::task::{Slot, Task, TaskState};
 use skep_proto::time::ClusterTime;
 
 use super::{Holder, State, Times};
@@ -22,6 +22,7 @@ impl State {
     pub(super) fn index_node(&mut self, id: NodeId, new: Option<Arc<Node>>) {
         if let Some(old) = self.nodes.remove(&id) {
             self.index.down.remove(&id);
+            self.index.surging.remove(&id);
             self.index.managers.remove(&id);
             if self.index.numbers.get(&old.number) == Some(&id) {
                 self.index.numbers.remove(&old.number);
@@ -30,6 +31,9 @@ impl State {
         if let Some(node) = new {
             if node.status.state == NodeState::Down {
                 self.index.down.insert(id);
+            }
+            if node.spec.availability == Availability::Surge {
+                self.index.surging.insert(id);
             }
             if node.manager.is_some() {
                 self.index.managers.insert(id);
@@ -126,6 +130,7 @@ impl State {
         self.index_waits(id, was.unwrap_or_default(), is.unwrap_or_default());
         let (one, other) = (old.as_deref(), new.as_ref().map(|(task, _)| task.as_ref()));
         self.index_slot(one, other);
+        self.index_attempts(one, other);
         self.index_addresses(one, other);
         self.index_room(one, other);
         self.index_spread(one, other);
@@ -184,6 +189,57 @@ impl State {
             if let Some(key) = is {
                 self.index.by_service.insert(key);
             }
+        }
+    }
+
+    /// Of each slot: how many of its tasks are to run, which of them have ended, which have been told to.
+    fn index_attempts(&mut self, old: Option<&Task>, new: Option<&Task>) {
+        let key = |task: &Task| (task.service, task.slot, task.id);
+        let wanted = |task: &&Task| task.desired <= TaskState::Running;
+        let over = |task: &&Task| wanted(task) && task.status.state.ended();
+        let (was, is) = (old.filter(wanted), new.filter(wanted));
+        if was.is_some() != is.is_some() {
+            let way = if is.is_some() {
+                Direction::Up
+            } else {
+                Direction::Down
+            };
+            if let Some(task) = is.or(was) {
+                self.count_wanted((task.service, task.slot), way);
+            }
+        }
+        let index = &mut self.index;
+        for (set, was, is) in [
+            (&mut index.over, old.filter(over), new.filter(over)),
+            (
+                &mut index.leaving,
+                old.filter(|task| !wanted(task)),
+                new.filter(|task| !wanted(task)),
+            ),
+        ] {
+            match (was, is) {
+                (Some(task), None) => set.remove(&key(task)),
+                (None, Some(task)) => set.insert(key(task)),
+                _ => None,
+            };
+        }
+    }
+
+    fn count_wanted(&mut self, slot: (ServiceId, Slot), way: Direction) {
+        let before = self.index.filled.get(&slot).copied().unwrap_or_default();
+        let now = match way {
+            Direction::Up => before.saturating_add(1),
+            Direction::Down => before.saturating_sub(1),
+        };
+        if now == 0 {
+            self.index.filled.remove(&slot);
+        } else {
+            self.index.filled.insert(slot, now);
+        }
+        if now > 1 {
+            self.index.doubled.insert(slot);
+        } else {
+            self.index.doubled.remove(&slot);
         }
     }
 

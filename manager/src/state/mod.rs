@@ -77,6 +77,14 @@ struct Index {
     numbers: OrdMap<u16, NodeId>,
     vnis: OrdMap<u32, NetworkId>,
     by_service: OrdSet<(ServiceId, Slot, TaskId)>,
+    /// How many tasks that are to run a slot has, where it has some.
+    filled: OrdMap<(ServiceId, Slot), u32>,
+    /// Slots with several of them.
+    doubled: OrdSet<(ServiceId, Slot)>,
+    /// Tasks that are to run and have ended.
+    over: OrdSet<(ServiceId, Slot, TaskId)>,
+    /// Tasks that have been told to end.
+    leaving: OrdSet<(ServiceId, Slot, TaskId)>,
     /// Tasks by node, with what they reserve there.
     by_node: OrdMap<(NodeId, TaskId), Resources>,
     by_network: OrdSet<(NetworkId, ServiceId)>,
@@ -104,6 +112,8 @@ struct Index {
     updating: OrdSet<ServiceId>,
     /// Nodes that are down.
     down: OrdSet<NodeId>,
+    /// Nodes whose tasks give way to others.
+    surging: OrdSet<NodeId>,
     /// Nodes that are managers.
     managers: OrdSet<NodeId>,
     /// Answered requests by age.

@@ -3,6 +3,7 @@
 //! Everything is found through an index; nothing here walks a whole table save the iterators that say so.
 
 use std::net::Ipv4Addr;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use ipnet::Ipv4Net;
@@ -209,6 +210,43 @@ impl State {
             .filter_map(|(_, _, id)| self.tasks.get(id))
     }
 
+    /// Slots of a service that have a task that is to run, ascending.
+    pub fn filled(&self, service: ServiceId) -> impl Iterator<Item = Slot> + '_ {
+        let range = (service, FIRST_SLOT)..=(service, LAST_SLOT);
+        self.index.filled.range(range).map(|((_, slot), _)| *slot)
+    }
+
+    /// Slots of a service that have several tasks that are to run, ascending.
+    pub fn doubled(&self, service: ServiceId) -> impl Iterator<Item = Slot> + '_ {
+        let range = (service, FIRST_SLOT)..=(service, LAST_SLOT);
+        self.index.doubled.range(range).map(|(_, slot)| *slot)
+    }
+
+    /// Slots of a service that have a task that is to run and has ended, ascending.
+    pub fn over(&self, service: ServiceId) -> impl Iterator<Item = Slot> + '_ {
+        let range = (service, FIRST_SLOT, LEAST)..=(service, LAST_SLOT, MOST);
+        self.index.over.range(range).map(|(_, slot, _)| *slot)
+    }
+
+    /// Slots of a service that have a task that has been told to end, ascending.
+    pub fn leaving(&self, service: ServiceId) -> impl Iterator<Item = Slot> + '_ {
+        let range = (service, FIRST_SLOT, LEAST)..=(service, LAST_SLOT, MOST);
+        self.index.leaving.range(range).map(|(_, slot, _)| *slot)
+    }
+
+    /// Slots of a service with a task that gives way to another, in no order and perhaps more than once.
+    pub fn giving_way(&self, service: ServiceId) -> impl Iterator<Item = Slot> + '_ {
+        let there = self.index.surging.iter().flat_map(|id| self.tasks_on(*id));
+        let gives = move |task: &&Arc<Task>| task.service == service && self.gives_way(task);
+        there.filter(gives).map(|task| task.slot)
+    }
+
+    /// Slots of a service from `first` on that have a task, ascending.
+    pub fn slots_from(&self, service: ServiceId, first: Slot) -> impl Iterator<Item = Slot> + '_ {
+        let range = (service, first, LEAST)..=(service, LAST_SLOT, MOST);
+        self.index.by_service.range(range).map(|(_, slot, _)| *slot)
+    }
+
     /// Tasks that were given to a node, ended ones too, ascending by id.
     pub fn tasks_on(&self, node: NodeId) -> impl Iterator<Item = &Arc<Task>> {
         let range = self.index.by_node.range((node, LEAST)..=(node, MOST));
@@ -361,6 +399,18 @@ impl State {
     /// What changed, with the log index of its last change.
     pub fn marks(&self) -> impl Iterator<Item = (Mark, u64)> + '_ {
         self.marks.iter().map(|(mark, index)| (*mark, *index))
+    }
+
+    /// As [`State::marks`], those after `last` only, ascending.
+    pub fn marks_after(&self, last: Option<Mark>) -> impl Iterator<Item = (Mark, u64)> + '_ {
+        let from = last.map_or(Bound::Unbounded, Bound::Excluded);
+        let marks = self.marks.range((from, Bound::Unbounded));
+        marks.map(|(mark, index)| (*mark, *index))
+    }
+
+    /// The last mark of a slot that a service can have.
+    pub fn last_slot_mark(service: ServiceId) -> Mark {
+        Mark::Slot(service, LAST_SLOT)
     }
 
     /// How a task shows on its networks.

@@ -34,7 +34,11 @@ pub enum Bug {
     /// The plan always finds something to say.
     Restless,
     /// `apply` forgets to mark slots.
-    MarksForgotten,
+    SlotsUnmarked,
+    /// `apply` forgets to mark services.
+    ServicesUnmarked,
+    /// `apply` forgets to mark nodes.
+    NodesUnmarked,
     /// `apply` takes for granted that a reported task exists.
     UnknownTaskPanics,
     /// One replica skips reports.
@@ -53,7 +57,7 @@ pub enum Bug {
 
 impl Bug {
     /// Every bug, with the number of the invariant whose check must catch it.
-    pub const ALL: [(Self, u8); 17] = [
+    pub const ALL: [(Self, u8); 19] = [
         (Self::StatusFallsBack, 1),
         (Self::TaskMoves, 2),
         (Self::TwoInASlot, 3),
@@ -64,7 +68,9 @@ impl Bug {
         (Self::TaskLeftBehind, 7),
         (Self::RemovalForgotten, 7),
         (Self::Restless, 8),
-        (Self::MarksForgotten, 9),
+        (Self::SlotsUnmarked, 9),
+        (Self::ServicesUnmarked, 9),
+        (Self::NodesUnmarked, 9),
         (Self::UnknownTaskPanics, 10),
         (Self::ReplicaSkips, 11),
         (Self::NeverStarts, 12),
@@ -134,9 +140,10 @@ pub fn plan(bug: Option<Bug>, state: &State, mut plan: Plan) -> Plan {
 fn alter(bug: Bug, before: &State, after: &State) -> Option<State> {
     let mut objects: Vec<Object> = after.objects().collect();
     let altered = match bug {
-        Bug::MarksForgotten => {
+        Bug::SlotsUnmarked | Bug::ServicesUnmarked | Bug::NodesUnmarked => {
             let count = objects.len();
-            objects.retain(|object| !matches!(object, Object::Mark(Mark::Slot(..), _)));
+            objects
+                .retain(|object| !matches!(object, Object::Mark(mark, _) if left_out(bug, *mark)));
             objects.len() < count
         }
         Bug::TwoInASlot => {
@@ -163,6 +170,15 @@ fn alter(bug: Bug, before: &State, after: &State) -> Option<State> {
         }
     };
     altered.then(|| State::from_objects(objects))
+}
+
+fn left_out(bug: Bug, mark: Mark) -> bool {
+    match mark {
+        Mark::Slot(..) => bug == Bug::SlotsUnmarked,
+        Mark::Service(_) => bug == Bug::ServicesUnmarked,
+        Mark::Node(_) => bug == Bug::NodesUnmarked,
+        Mark::Cluster | Mark::Network(_) => false,
+    }
 }
 
 fn changed_task(bug: Bug, before: &State, after: &State) -> Option<Task> {

@@ -10,13 +10,13 @@ use skep_proto::service::Service;
 use skep_proto::spec::UpdateOrder;
 use skep_proto::task::{Slot, Task, TaskState};
 
-use crate::plan::draft::Draft;
+use crate::plan::draft::{Draft, With};
 use crate::state::{Change, State};
 
 /// Where two tasks of a slot are to run, the old one goes once the new one runs, and what was begun and is no
 /// longer wanted goes at once.
 pub(super) fn one_stays(draft: &mut Draft<'_>) {
-    for (id, slot) in draft.slots() {
+    for (id, slot) in draft.slots(With::Several) {
         let Some(service) = draft.state.service(id).cloned() else {
             continue;
         };
