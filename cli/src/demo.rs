@@ -279,7 +279,7 @@ fn next_when_kept(lab: &Lab) -> anyhow::Result<()> {
     ))?;
     say("    skep lab cut node-2                                a partition; heal ends it")?;
     say(&format!(
-        "    skep lab down --name {NAME}                            nothing is left\n\n{}",
+        "    skep lab down --name {NAME}                          nothing is left\n\n{}",
         where_skep_is()
     ))
 }

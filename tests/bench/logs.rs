@@ -8,11 +8,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use skep_worker::exec::bundle::{ContainerPlan, LogBounds, Network, RootSource};
+use skep_worker::exec::cgroup::Hierarchies;
 use skep_worker::exec::runtime::{Runtime, RuntimePaths};
 
 use crate::report::{Line, Times};
 
 const TIMES: usize = 5;
+/// Until the supervisors must have left their groups.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// Bytes of the file of lines.
 const FILE: usize = 32 << 20;
 /// How often it is written in a run.
@@ -33,6 +36,8 @@ pub async fn measure() -> anyhow::Result<Vec<Line>> {
         kept.push(through(&runtime, &root, &format!("logs-{number}")).await?);
         floor.push(plain(&root, directory.path())?);
     }
+    drop(runtime);
+    remove_groups(Path::new(&parent))?;
     let (kept, floor) = (Times::new(kept), Times::new(floor));
     let rate = |times: &Times| {
         let megabytes = u32::try_from(FILE * ROUNDS / 1_000_000).unwrap_or(u32::MAX);
@@ -50,6 +55,24 @@ pub async fn measure() -> anyhow::Result<Vec<Line>> {
         ratio: kept.median().as_secs_f64() / floor.median().as_secs_f64(),
         goal: "≥ 300 MB/s",
     }])
+}
+
+/// The groups of the runtime, in every hierarchy; a supervisor may need a moment to be gone from its own.
+fn remove_groups(parent: &Path) -> anyhow::Result<()> {
+    let hierarchies = Hierarchies::detect()?;
+    let roots = hierarchies
+        .legacy
+        .values()
+        .chain(hierarchies.unified.as_ref());
+    for group in roots.map(|root| root.join(parent)) {
+        let begin = Instant::now();
+        while group.exists() && begin.elapsed() < PATIENCE {
+            let _ = std::fs::remove_dir(group.join("_supervisors"));
+            let _ = std::fs::remove_dir(&group);
+            std::thread::park_timeout(Duration::from_millis(1));
+        }
+    }
+    Ok(())
 }
 
 /// A root file system of `cat` and a file of lines.
