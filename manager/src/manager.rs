@@ -27,8 +27,9 @@ use crate::leader::{self, Live, Standing};
 use crate::peers::Peers;
 use crate::raft::{
     self, Consensus, GrpcTransport, Lane, Leadership, MembershipError, OpenError, ProposeError,
-    RaftService, Target, TransportError,
+    RaftService, ReadError, Target, TransportError,
 };
+use crate::revival::Backup;
 use crate::ring::Ring;
 use crate::state::{Change, Entry, State};
 use crate::streams::Relay;
@@ -166,11 +167,7 @@ impl Manager {
         self.consensus
             .initialize(&founding.address.to_string())
             .await?;
-        let mut standing = self.standing.clone();
-        let leads = standing.wait_for(|it| matches!(it, Standing::Leading { .. }));
-        if !matches!(tokio::time::timeout(FIRST_ELECTION, leads).await, Ok(Ok(_))) {
-            return Err(StartError::NotElected);
-        }
+        self.until_leading().await?;
         let raft = RaftId(self.consensus.id());
         let manager = Some(ManagerStatus {
             raft,
@@ -197,6 +194,27 @@ impl Manager {
             })
             .await?;
         Ok(())
+    }
+
+    /// Waits until this manager leads, as one that is alone soon does.
+    ///
+    /// # Errors
+    /// When it does not within ten seconds.
+    pub async fn until_leading(&self) -> Result<(), StartError> {
+        let mut standing = self.standing.clone();
+        let leads = standing.wait_for(|it| matches!(it, Standing::Leading { .. }));
+        match tokio::time::timeout(FIRST_ELECTION, leads).await {
+            Ok(Ok(_)) => Ok(()),
+            _ => Err(StartError::NotElected),
+        }
+    }
+
+    /// All that was acknowledged before this call, to be kept elsewhere.
+    ///
+    /// # Errors
+    /// When no majority answers.
+    pub async fn backup(&self) -> Result<Backup, ReadError> {
+        Ok(Backup::new(self.consensus.read_index().await?))
     }
 
     /// What other nodes find here, behind mutual TLS.

@@ -19,6 +19,7 @@ mod modes;
 mod one_node;
 mod overlay;
 mod published;
+mod revival;
 mod stacks;
 mod terminal;
 mod three_managers;

@@ -1,6 +1,7 @@
 //! `skep swarm` and `skep node`.
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
@@ -21,11 +22,46 @@ pub enum SwarmCommand {
     Leave(LeaveArgs),
     /// Change settings of the whole cluster.
     Update(ClusterArgs),
+    /// Write the cluster's state, with its keys, to a file, while it runs. Asked of a manager.
+    Backup(BackupArgs),
+    /// Go on with the cluster of a backup, with this node as its only manager. The node must be in no cluster.
+    ///
+    /// Nodes that know this one's address as a manager's come back by themselves, with their containers; tasks
+    /// that were made since the backup are replaced. Managers of before are workers: remove them, or let them
+    /// leave and join again.
+    Restore(RestoreArgs),
+}
+
+/// Where a backup goes.
+#[derive(Args, Debug)]
+pub struct BackupArgs {
+    /// File to write, which must not be there; `-` is the standard output. Who has it can be any node of the
+    /// cluster: it is made with mode 0600 and belongs where secrets are kept.
+    #[arg(long, short, value_name = "FILE")]
+    pub output: PathBuf,
+}
+
+/// What to go on from.
+#[derive(Args, Debug)]
+pub struct RestoreArgs {
+    /// What `skep swarm backup` wrote.
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Address other nodes reach this one at; chosen when there is only one to choose from.
+    #[arg(long, value_name = "ADDRESS")]
+    pub advertise_addr: Option<IpAddr>,
+    /// Port for control traffic between nodes.
+    #[arg(long, value_name = "PORT", default_value_t = 2377)]
+    pub control_port: u16,
 }
 
 /// How to make a cluster.
 #[derive(Args, Debug)]
 pub struct InitArgs {
+    /// Go on with this manager's cluster after its majority was lost for good, with this one as the only manager.
+    /// Containers and services stay; managers of before must never come back as such.
+    #[arg(long)]
+    pub force_new_cluster: bool,
     /// Address other nodes reach this one at; chosen when there is only one to choose from.
     #[arg(long, value_name = "ADDRESS")]
     pub advertise_addr: Option<IpAddr>,

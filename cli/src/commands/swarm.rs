@@ -1,5 +1,7 @@
 //! `skep swarm`.
 
+mod backup;
+
 use std::net::{IpAddr, SocketAddr};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -30,6 +32,8 @@ pub async fn run(client: &Client, command: SwarmCommand) -> anyhow::Result<ExitC
         SwarmCommand::JoinToken(args) => join_token(client, args).await,
         SwarmCommand::Leave(args) => leave(client, args).await,
         SwarmCommand::Update(args) => update(client, args).await,
+        SwarmCommand::Backup(args) => backup::save(client, &args).await,
+        SwarmCommand::Restore(args) => backup::restore(client, &args).await,
     }
 }
 
@@ -49,7 +53,7 @@ async fn init(client: &Client, args: InitArgs) -> anyhow::Result<ExitCode> {
         listen: address(Some(IpAddr::from([0, 0, 0, 0])), args.control_port),
         spec: Some(v1::ClusterSpec::from(&spec)),
         availability: v1::Availability::Active.into(),
-        force_new_cluster: false,
+        force_new_cluster: args.force_new_cluster,
     };
     let answer = client
         .local
@@ -58,6 +62,9 @@ async fn init(client: &Client, args: InitArgs) -> anyhow::Result<ExitCode> {
         .await
         .map_err(|status| said(&status))?;
     let answer = answer.into_inner();
+    if args.force_new_cluster {
+        return backup::alone(&answer);
+    }
     let node = wire::id::<NodeId>(&answer.node, "node")?;
     let manager = SocketAddr::try_from(answer.advertise.unwrap_or_default())?;
     output::line(&format!(

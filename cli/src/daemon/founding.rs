@@ -93,7 +93,8 @@ pub fn prepare(
     })
 }
 
-fn first_node(id: NodeId, created: WallTime, advertise: SocketAddr) -> Node {
+/// A node as it is before it was heard of, without a manager's status.
+pub fn first_node(id: NodeId, created: WallTime, advertise: SocketAddr) -> Node {
     let spec = NodeSpec {
         labels: Default::default(),
         role: Role::Manager,

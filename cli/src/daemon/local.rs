@@ -7,10 +7,12 @@ use skep_proto::image::Image;
 use skep_proto::wire::v1::local_server::Local;
 use skep_proto::wire::{self, WireError, WireId, v1};
 use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::io::{StreamReader, SyncIoBridge};
 use tonic::{Request, Response, Status, Streaming};
 
-use super::node::Node;
+use super::copies;
+use super::node::{Made, Node};
 
 /// The daemon's own door.
 pub struct LocalDoor {
@@ -69,13 +71,14 @@ impl Local for LocalDoor {
         request: Request<v1::InitRequest>,
     ) -> Result<Response<v1::InitAnswer>, Status> {
         let message = request.into_inner();
+        let advertise = address(message.advertise, "advertise")?;
         if message.force_new_cluster {
-            return Err(Status::unimplemented(
-                "--force-new-cluster is not built yet",
-            ));
+            let made = self.node.force_new_cluster(advertise).await;
+            return Ok(Response::new(initialized(
+                made.map_err(|error| refused(&error))?,
+            )));
         }
         let spec = wire::message(message.spec, "spec").map_err(malformed)?;
-        let advertise = address(message.advertise, "advertise")?;
         let listen = address(message.listen, "listen")?
             .ok_or_else(|| Status::invalid_argument("listen: is missing"))?;
         let made = self
@@ -83,13 +86,34 @@ impl Local for LocalDoor {
             .init(advertise, listen, spec)
             .await
             .map_err(|error| refused(&error))?;
-        Ok(Response::new(v1::InitAnswer {
-            node: made.node.to_bytes(),
-            cluster: made.cluster.to_bytes(),
-            worker_token: made.worker_token,
-            manager_token: made.manager_token,
-            advertise: Some(v1::Address::from(made.advertise)),
-        }))
+        Ok(Response::new(initialized(made)))
+    }
+
+    type BackupStream = ReceiverStream<Result<v1::BackupChunk, Status>>;
+
+    async fn backup(
+        &self,
+        _: Request<v1::BackupRequest>,
+    ) -> Result<Response<Self::BackupStream>, Status> {
+        let backup = self.node.backup().await.map_err(|error| refused(&error))?;
+        Ok(Response::new(copies::chunks(backup)))
+    }
+
+    async fn restore(
+        &self,
+        request: Request<Streaming<v1::RestoreChunk>>,
+    ) -> Result<Response<v1::InitAnswer>, Status> {
+        let mut chunks = request.into_inner();
+        let first = chunks.message().await?;
+        let mut first = first.ok_or_else(|| Status::invalid_argument("nothing was sent"))?;
+        let advertise = address(first.advertise.take(), "advertise")?;
+        let listen = address(first.listen.take(), "listen")?
+            .ok_or_else(|| Status::invalid_argument("listen: is missing"))?;
+        let backup = copies::read(first.bytes.into(), chunks).await?;
+        let made = self.node.restore(backup, advertise, listen).await;
+        Ok(Response::new(initialized(
+            made.map_err(|error| refused(&error))?,
+        )))
     }
 
     async fn join(
@@ -170,6 +194,16 @@ impl Local for LocalDoor {
     }
 }
 
+fn initialized(made: Made) -> v1::InitAnswer {
+    v1::InitAnswer {
+        node: made.node.to_bytes(),
+        cluster: made.cluster.to_bytes(),
+        worker_token: made.worker_token,
+        manager_token: made.manager_token,
+        advertise: Some(v1::Address::from(made.advertise)),
+    }
+}
+
 fn answer(images: &[Image]) -> v1::LoadImageAnswer {
     v1::LoadImageAnswer {
         images: images.iter().map(v1::Image::from).collect(),
@@ -201,6 +235,6 @@ async fn reader(
             drop(sender.send(Err(broken)).await);
         }
     });
-    let stream = tokio_stream::wrappers::ReceiverStream::new(receiver);
+    let stream = ReceiverStream::new(receiver);
     Ok((SyncIoBridge::new(StreamReader::new(stream)), name))
 }

@@ -6,6 +6,7 @@
 pub mod address;
 mod caller;
 pub mod config;
+mod copies;
 mod founding;
 mod images;
 mod joining;

@@ -32,6 +32,7 @@ mod images;
 mod local_images;
 mod machine;
 mod registry;
+mod revival;
 mod volumes;
 
 pub use local_images::Gone;

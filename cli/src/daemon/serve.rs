@@ -8,6 +8,7 @@ use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as Polling, Poll};
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use skep_proto::channel::{self, Identity};
@@ -36,6 +37,10 @@ use super::node::Node;
 use super::notify::Notifier;
 use super::streams::{ContainersDoor, RelayDoor};
 use super::volumes::VolumesDoor;
+
+/// An address is let go of within this time, and asked for so often.
+const LET_GO: Duration = Duration::from_secs(10);
+const PACE: Duration = Duration::from_millis(20);
 
 /// Runs the daemon until it is told to stop, or cannot go on.
 ///
@@ -131,6 +136,20 @@ pub async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
             "cannot listen on {address} for other nodes; choose another port with --control-port"
         )
     })
+}
+
+/// The same where one that just ended may not have let go of the address yet.
+///
+/// # Errors
+/// Names the address that is still taken after ten seconds.
+pub async fn listen_soon(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    let deadline = Instant::now() + LET_GO;
+    loop {
+        match listen(address).await {
+            Err(_) if Instant::now() < deadline => tokio::time::sleep(PACE).await,
+            other => return other,
+        }
+    }
 }
 
 /// Serves other nodes until `stop`.

@@ -19,6 +19,7 @@ mod open;
 mod propose;
 mod read;
 mod seal;
+mod seed;
 #[cfg(test)]
 mod sim_disk;
 mod snapshot;

@@ -64,7 +64,7 @@ impl Config {
         }
     }
 
-    fn io(&self, act: &'static str) -> impl FnOnce(io::Error) -> OpenError + use<> {
+    pub(super) fn io(&self, act: &'static str) -> impl FnOnce(io::Error) -> OpenError + use<> {
         let dir = self.dir.clone();
         move |source| OpenError::Io { act, dir, source }
     }
@@ -118,12 +118,12 @@ pub enum OpenError {
 }
 
 /// What was found on disk.
-struct Found<S: Replicated> {
+pub(super) struct Found<S: Replicated> {
     id: u64,
-    log: LogStore,
+    pub(super) log: LogStore,
     snapshots: Arc<SnapshotStore>,
     machine: Machine<S>,
-    published: watch::Receiver<Published<S>>,
+    pub(super) published: watch::Receiver<Published<S>>,
 }
 
 impl<S: Replicated> Consensus<S> {
@@ -190,7 +190,10 @@ impl<S: Replicated> Consensus<S> {
     }
 }
 
-fn find<S: Replicated>(config: &Config, disk: Arc<dyn Disk>) -> Result<Found<S>, OpenError> {
+pub(super) fn find<S: Replicated>(
+    config: &Config,
+    disk: Arc<dyn Disk>,
+) -> Result<Found<S>, OpenError> {
     let io = |act| config.io(act);
     let lock = log::lock(&*disk)?;
     let known = read_id(&*disk).map_err(io("read the raft id"))?;
@@ -218,7 +221,7 @@ fn find<S: Replicated>(config: &Config, disk: Arc<dyn Disk>) -> Result<Found<S>,
     })
 }
 
-fn read_id(disk: &dyn Disk) -> io::Result<Option<u64>> {
+pub(super) fn read_id(disk: &dyn Disk) -> io::Result<Option<u64>> {
     if !disk.names()?.iter().any(|name| name == ID_FILE) {
         return Ok(None);
     }
@@ -231,7 +234,7 @@ fn read_id(disk: &dyn Disk) -> io::Result<Option<u64>> {
 }
 
 /// A new id: the one given, or a random one. It is never 0, which no manager has.
-fn keep_id(disk: &dyn Disk, given: Option<u64>) -> io::Result<u64> {
+pub(super) fn keep_id(disk: &dyn Disk, given: Option<u64>) -> io::Result<u64> {
     let mut bytes = [0; 8];
     random(&mut bytes)?;
     let id = given.unwrap_or(u64::from_le_bytes(bytes)).max(1);

@@ -3,6 +3,7 @@
 mod cluster;
 mod disks;
 mod grpc;
+mod seeds;
 mod snapshots;
 mod speed;
 mod suite;
