@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
-const FILES: [&str; 15] = [
+const FILES: [&str; 16] = [
     "system.proto",
     "events.proto",
+    "files.proto",
     "spec.proto",
     "objects.proto",
     "view.proto",
@@ -37,6 +38,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             ".skep.v1.JoinSecrets",
             ".skep.v1.JoinRequest",
             ".skep.v1.RegistryAuth",
+            ".skep.v1.FileContent",
+            ".skep.v1.CreateFileRequest",
+            ".skep.v1.RotateFileRequest",
+            ".skep.v1.FileEntry",
         ])
         .compile_fds(descriptors)?;
     Ok(())

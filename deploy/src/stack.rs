@@ -14,7 +14,7 @@ pub use compose::{Project, Request, Surroundings, parse_variables};
 pub use convert::convert;
 
 pub use place::{Place, Trouble};
-pub use plan::{Plan, Present, ServicePresent, Step, plan};
+pub use plan::{FileStep, Plan, Present, ServicePresent, Step, plan};
 
 pub use wanted::{
     Condition, Dependency, FileWanted, NAMESPACE, NetworkWanted, ServiceWanted, Wanted,

@@ -1,11 +1,12 @@
 //! What a manager tells a worker, and what a worker reports.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use ipnet::Ipv4Net;
 
+use crate::file::FileId;
 use crate::ids::{NetworkId, ServiceId, TaskId};
 use crate::image::{Digest, RegistryAuth};
 use crate::spec::{Protocol, TaskSpec};
@@ -34,6 +35,17 @@ pub struct Assignment {
     pub view: Arc<View>,
 }
 
+impl Assignment {
+    /// Contents of secrets and configs that its tasks need: those that are to run. A worker holds these and no
+    /// others.
+    pub fn contents(&self) -> BTreeSet<(FileId, u64)> {
+        let to_run = |task: &&Arc<AssignedTask>| task.desired <= TaskState::Running;
+        let tasks = self.tasks.values().filter(to_run);
+        let files = tasks.flat_map(|task| &task.files);
+        files.map(|it| (it.file, it.revision)).collect()
+    }
+}
+
 /// A task as its worker sees it: whole, with nothing left to look up.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct AssignedTask {
@@ -55,6 +67,19 @@ pub struct AssignedTask {
     pub drained: bool,
     /// For its image's registry. A worker does not write it down.
     pub auth: Option<Arc<RegistryAuth>>,
+    /// Revisions of the secrets and configs that it is given, ascending by id.
+    pub files: Vec<AssignedFile>,
+}
+
+/// Which revision of a file a task is to have.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct AssignedFile {
+    /// The secret or config.
+    pub file: FileId,
+    /// The revision.
+    pub revision: u64,
+    /// The last revision up to this one that came with a signal, and that signal.
+    pub signal: Option<(u64, i32)>,
 }
 
 impl AssignedTask {

@@ -12,6 +12,7 @@ pub mod cluster;
 pub mod constraint;
 pub mod difference;
 pub mod event;
+pub mod file;
 pub mod ids;
 pub mod image;
 pub mod log;

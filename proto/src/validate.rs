@@ -1,11 +1,13 @@
 //! What a spec must satisfy by itself, without looking at the cluster. Pure.
 
 mod container;
+mod file;
 mod mount;
 
 use std::collections::BTreeSet;
 
 pub use container::{CAPABILITIES, ULIMITS, capability, is_own_sysctl};
+pub use file::{content, file};
 pub use mount::{volume_driver, volume_name};
 
 use crate::log::LogKeeping;
@@ -47,11 +49,15 @@ fn invalid(field: &'static str, reason: impl Into<String>) -> Invalid {
 /// # Errors
 /// Says which rule `name` breaks.
 pub fn name(field: &'static str, name: &str) -> Result<(), Invalid> {
-    if name.is_empty() || name.len() > LONGEST_NAME {
+    named(field, name, LONGEST_NAME)
+}
+
+fn named(field: &'static str, name: &str, longest: usize) -> Result<(), Invalid> {
+    if name.is_empty() || name.len() > longest {
         return Err(invalid(
             field,
             format!(
-                "\"{name}\" must have 1 to {LONGEST_NAME} characters, it has {}",
+                "\"{name}\" must have 1 to {longest} characters, it has {}",
                 name.len()
             ),
         ));
@@ -204,6 +210,7 @@ fn task(spec: &TaskSpec) -> Result<(), Invalid> {
     }
     container::check(container)?;
     mount::check(&container.mounts)?;
+    file::check(container)?;
     let bounds = [
         (
             "--limit-memory",

@@ -20,6 +20,7 @@ mod one_node;
 mod overlay;
 mod published;
 mod revival;
+mod secrets;
 mod stacks;
 mod terminal;
 mod three_managers;

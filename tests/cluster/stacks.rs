@@ -177,12 +177,10 @@ fn what_cannot_be_deployed_is_refused_before_anything_happens() {
             "network \"back\" is external and does not exist",
         ),
         (
-            format!("{SHOP}secrets: {{s: {{content: x}}}}\n")
-                .replace("  old:\n", "  old:\n    secrets: [s]\n")
-                .replace("  db:", "  db2:")
-                .replace("db: {", "db2: {"),
+            format!("{SHOP}secrets: {{s: {{external: true}}}}\n")
+                .replace("  old:\n", "  old:\n    secrets: [s]\n"),
             15,
-            "shop_s",
+            "secret \"s\" is external and does not exist",
         ),
     ] {
         folder.write(&compose);

@@ -15,7 +15,7 @@ use std::thread;
 
 use skep_harness::check::Invariant;
 use skep_harness::world::bug::Bug;
-use skep_harness::world::{Summary, live};
+use skep_harness::world::{Summary, live, live_with_files};
 
 mod bench;
 mod modes;
@@ -27,6 +27,8 @@ mod updates;
 
 /// Seeds of a run when `SKEP_SEEDS` does not say.
 const SEEDS: u64 = 500;
+/// Seeds of worlds with secrets and configs.
+const FILED: u64 = 60;
 /// A planted bug has to be caught within so many seeds.
 const CAUGHT_WITHIN: u64 = 60;
 
@@ -76,6 +78,19 @@ fn invariants_hold_in_every_world() {
     );
 }
 
+#[test]
+fn secrets_and_configs_are_where_they_are_needed_and_nowhere_else() {
+    let mut sum = Summary::default();
+    for seed in 1..=FILED {
+        let lived = live_with_files(seed, None).unwrap_or_else(|broken| {
+            panic!("seed {seed} with files: {broken:?}");
+        });
+        sum.rotations += lived.rotations;
+    }
+    println!("{FILED} worlds with files: {} rotations", sum.rotations);
+    assert!(sum.rotations > FILED, "hardly anything was rotated");
+}
+
 fn fail(seed: u64, broken: &[skep_harness::check::Broken]) -> ! {
     for one in broken {
         println!("seed {seed} breaks {:?}: {}", one.invariant, one.found);
@@ -89,7 +104,11 @@ fn fail(seed: u64, broken: &[skep_harness::check::Broken]) -> ! {
 #[test]
 fn every_planted_bug_is_caught_by_the_check_of_its_invariant() {
     for (bug, number) in Bug::ALL {
-        let catches = |seed: u64| match live(seed, Some(bug)) {
+        let lives = match number {
+            15 => live_with_files,
+            _ => live,
+        };
+        let catches = |seed: u64| match lives(seed, Some(bug)) {
             Ok(_) => false,
             Err(broken) => broken.iter().any(|one| one.invariant == Invariant(number)),
         };

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use skep_netd::{HostPort, Kernel, NetError, Netd};
-use skep_proto::assignment::{Assignment, Generation};
+use skep_proto::assignment::{AssignedTask, Assignment, Generation};
 use skep_proto::difference::{Difference, apply_difference};
+use skep_proto::file::{Content, FileId};
 use skep_proto::ids::{NodeId, TaskId};
 use skep_proto::spec::{Protocol, PublishMode};
 use skep_proto::view::View;
@@ -19,7 +20,7 @@ use crate::db::{Db, DbError};
 use crate::exec::{Exec, ExecError, Found, FoundStage};
 use crate::report::{Outbox, with_causes};
 use crate::step::{Cause, Ending, Local, Stage};
-use crate::task::{Clock, Driver, Order, Tools, Wanted};
+use crate::task::{Clock, Contents, Driver, Order, Tools, Wanted};
 
 /// The first wait after a view could not be programmed whole; it doubles.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
@@ -72,6 +73,8 @@ pub(crate) struct Agent<E, K> {
 #[derive(Default)]
 struct State {
     assignment: Option<Assignment>,
+    /// What is in the secrets and configs of its tasks: in memory only, told anew in each session.
+    contents: Contents,
     drivers: BTreeMap<TaskId, watch::Sender<Wanted>>,
     /// Found at the start, and waiting for a first assignment.
     found: BTreeMap<TaskId, Local>,
@@ -150,6 +153,12 @@ impl<E: Exec, K: Kernel> Agent<E, K> {
         self.take(&mut state, assignment).await
     }
 
+    /// Holds a content for the assignment that comes next.
+    pub(crate) async fn take_content(&self, file: FileId, revision: u64, content: Content) {
+        let mut state = self.state.lock().await;
+        state.contents.insert((file, revision), content);
+    }
+
     /// Takes the step from the present assignment to the next.
     pub(crate) async fn take_difference(&self, difference: Difference) -> Result<(), Refused> {
         let mut state = self.state.lock().await;
@@ -172,6 +181,8 @@ impl<E: Exec, K: Kernel> Agent<E, K> {
     /// Tells netd and every driver; those that are missing are started.
     fn spread(&self, state: &mut State, assignment: Assignment) {
         while state.running.try_join_next().is_some() {}
+        let needed = assignment.contents();
+        state.contents.retain(|key, _| needed.contains(key));
         let view = Arc::clone(&assignment.view);
         self.view.send_if_modified(|held| {
             let differs = held.as_ref() != Some(&view);
@@ -184,7 +195,13 @@ impl<E: Exec, K: Kernel> Agent<E, K> {
             .map(|task| {
                 let ports = host_ports(&view, task.service);
                 let task = Arc::clone(task);
-                (task.id, Some(Arc::new(Order { task, ports })))
+                let contents = own_contents(&state.contents, &task);
+                let order = Order {
+                    task,
+                    ports,
+                    contents,
+                };
+                (order.task.id, Some(Arc::new(order)))
             })
             .collect();
         let known = state.drivers.keys().chain(state.found.keys());
@@ -293,7 +310,16 @@ fn merged(known: Local, found: &Found) -> Local {
         note: known.note,
         health: known.health,
         unwell: known.unwell,
+        files: known.files,
+        contents: BTreeSet::new(),
     }
+}
+
+/// Those that a task needs.
+fn own_contents(held: &Contents, task: &AssignedTask) -> Contents {
+    let keys = task.files.iter().map(|it| (it.file, it.revision));
+    keys.filter_map(|key| Some((key, held.get(&key)?.clone())))
+        .collect()
 }
 
 fn host_ports(view: &View, service: skep_proto::ids::ServiceId) -> Vec<HostPort> {

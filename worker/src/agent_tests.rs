@@ -12,8 +12,11 @@ use skep_proto::task::{Slot, TaskState, TaskStatus};
 use skep_proto::time::WallTime;
 
 use super::*;
-use crate::exec::Exit;
 use crate::exec::runtime::{ExecPlan, RunEnd};
+
+#[path = "agent_files_tests.rs"]
+mod files;
+use crate::exec::{Exit, GivenFile};
 
 /// A container in memory.
 #[derive(Clone, Debug)]
@@ -69,6 +72,11 @@ impl Exec for FakeExec {
     async fn create(&self, task: &AssignedTask, _netns: &Path) -> Result<(), ExecError> {
         self.note("create");
         self.set(task.id, Made::Created);
+        Ok(())
+    }
+
+    async fn give(&self, _task: TaskId, files: Vec<GivenFile>) -> Result<(), ExecError> {
+        files::note(self, &files);
         Ok(())
     }
 
@@ -278,6 +286,7 @@ pub(crate) fn task(desired: TaskState) -> AssignedTask {
         attachments: Vec::new(),
         drained: true,
         auth: None,
+        files: Vec::new(),
     }
 }
 
@@ -311,16 +320,6 @@ async fn a_task_climbs_to_running_and_goes_when_it_is_removed() {
             .unwrap()
             .is_empty()
     );
-}
-
-#[tokio::test]
-async fn a_task_that_is_only_to_be_ready_waits() {
-    let node = Node::new().await;
-    node.obey(1, vec![task(TaskState::Ready)]).await;
-    node.reported(TASK, TaskState::Ready).await;
-    assert_eq!(node.exec.acts(), ["fetch", "create"]);
-    node.obey(2, vec![task(TaskState::Running)]).await;
-    node.reported(TASK, TaskState::Running).await;
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 //!
 //! What a supervisor knows (that a container runs, how it ended) is not written twice.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use prost::Message;
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use serde::{Deserialize, Serialize};
 use skep_proto::assignment::Assignment;
+use skep_proto::file::{FileId, FileKind};
 use skep_proto::ids::TaskId;
 use skep_proto::time::WallTime;
 use skep_proto::wire::v1;
@@ -109,6 +111,34 @@ impl HealthRecord {
     }
 }
 
+/// What a later release yet keeps: the secrets and configs that its container shows, never what is in them. A
+/// secret's id, or a config's, and its revision.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+struct FilesRecord {
+    secrets: Vec<(u128, u64)>,
+    configs: Vec<(u128, u64)>,
+}
+
+impl FilesRecord {
+    fn of(local: &Local) -> Self {
+        let mut record = Self::default();
+        for (file, revision) in &local.files {
+            match file {
+                FileId::Secret(id) => record.secrets.push((id.bits(), *revision)),
+                FileId::Config(id) => record.configs.push((id.bits(), *revision)),
+            }
+        }
+        record
+    }
+
+    fn files(self) -> BTreeMap<FileId, u64> {
+        let file = |kind| move |(bits, revision)| (FileId::new(kind, bits), revision);
+        let secrets = self.secrets.into_iter().map(file(FileKind::Secret));
+        let configs = self.configs.into_iter().map(file(FileKind::Config));
+        secrets.chain(configs).collect()
+    }
+}
+
 impl TaskRecord {
     fn of(local: &Local) -> Self {
         let ending = match &local.stage {
@@ -133,7 +163,7 @@ impl TaskRecord {
         }
     }
 
-    fn local(self, health: HealthRecord, now: Moment) -> Local {
+    fn local(self, health: HealthRecord, files: FilesRecord, now: Moment) -> Local {
         let stage = self.ending.map_or(Stage::Absent, |record| {
             let ending = Ending {
                 cause: match record.cause {
@@ -162,6 +192,8 @@ impl TaskRecord {
                 false => Known::Nothing,
             }),
             unwell: health.unwell,
+            files: files.files(),
+            contents: BTreeSet::new(),
         }
     }
 }
@@ -252,7 +284,11 @@ impl Db {
 
     /// Keeps what no supervisor knows of a task.
     pub async fn keep_task(&self, task: TaskId, local: &Local) -> Result<(), DbError> {
-        let record = postcard::to_stdvec(&(TaskRecord::of(local), HealthRecord::of(local)));
+        let record = postcard::to_stdvec(&(
+            TaskRecord::of(local),
+            HealthRecord::of(local),
+            FilesRecord::of(local),
+        ));
         let mut bytes = record.map_err(|error| DbError::Unreadable {
             what: "a task",
             reason: error.to_string(),
@@ -299,13 +335,9 @@ impl Db {
                 let record = postcard::take_from_bytes::<TaskRecord>(bytes);
                 let (record, rest) = record.map_err(|error| unreadable(error.to_string()))?;
                 // A record of before has nothing behind it.
-                let health = match rest {
-                    [] => HealthRecord::default(),
-                    rest => {
-                        postcard::from_bytes(rest).map_err(|error| unreadable(error.to_string()))?
-                    }
-                };
-                Ok((TaskId::new(task), record.local(health, now)))
+                let (health, rest) = behind::<HealthRecord>(rest).map_err(unreadable)?;
+                let (files, _) = behind::<FilesRecord>(rest).map_err(unreadable)?;
+                Ok((TaskId::new(task), record.local(health, files, now)))
             })
             .collect()
     }
@@ -347,6 +379,14 @@ impl Db {
             .map_err(|_| DbError::Ending)?
             .map_err(failed(act))
     }
+}
+
+/// What later releases wrote behind a record, and what is behind that; earlier ones wrote nothing.
+fn behind<'a, T: Default + Deserialize<'a>>(rest: &'a [u8]) -> Result<(T, &'a [u8]), String> {
+    if rest.is_empty() {
+        return Ok((T::default(), rest));
+    }
+    postcard::take_from_bytes(rest).map_err(|error| error.to_string())
 }
 
 fn versioned<'a>(bytes: &'a [u8], what: &'static str) -> Result<&'a [u8], DbError> {

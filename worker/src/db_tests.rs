@@ -52,6 +52,11 @@ async fn how_tasks_ended_is_there_again_until_it_is_forgotten() {
         stopped: Some(now),
         killed: false,
         unwell: Some("unhealthy".into()),
+        files: [
+            (FileId::new(FileKind::Secret, 3), 2),
+            (FileId::new(FileKind::Config, 3), 7),
+        ]
+        .into(),
         ..Local::default()
     };
     let stopping = Local {

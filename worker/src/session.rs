@@ -13,7 +13,7 @@ use skep_proto::assignment::Assignment;
 use skep_proto::channel;
 use skep_proto::difference::Difference;
 use skep_proto::node::{NodeDescription, Role};
-use skep_proto::wire::{WireError, v1};
+use skep_proto::wire::{self, WireError, v1};
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
@@ -292,6 +292,11 @@ impl<E: Exec, K: Kernel> Session<E, K> {
                 if committed.number >= number {
                     self.outbox.committed();
                 }
+                return Ok(());
+            }
+            Some(Message::Content(message)) => {
+                let (file, revision, content) = wire::content(message)?;
+                self.agent.take_content(file, revision, content).await;
                 return Ok(());
             }
             Some(Message::Managers(managers)) => return self.learn(Some(managers)).await,

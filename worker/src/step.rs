@@ -5,9 +5,11 @@
 //! it never decides. The same question always gets the same answer, so a daemon that restarts goes on where
 //! it was: it fills [`Local`] from its database and from the supervisors that still run.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use skep_proto::assignment::AssignedTask;
+use skep_proto::assignment::{AssignedFile, AssignedTask};
+use skep_proto::file::FileId;
 use skep_proto::task::{TaskState, TaskStatus};
 use skep_proto::time::WallTime;
 
@@ -44,6 +46,10 @@ pub struct Local {
     pub health: Checked,
     /// Why it is stopped though nobody asked for that: it is not well.
     pub unwell: Option<String>,
+    /// Revisions of the secrets and configs that its container shows.
+    pub files: BTreeMap<FileId, u64>,
+    /// Contents of its secrets and configs that are here.
+    pub contents: BTreeSet<(FileId, u64)>,
 }
 
 /// How far a task's health is known.
@@ -161,6 +167,8 @@ pub enum Action {
     Create,
     /// Start it; leads to [`Stage::Running`].
     Start,
+    /// Show it its secrets and configs, and send it a signal where one came with them; leads to [`Local::files`].
+    Give,
     /// Find out whether it has a health check; leads to [`Local::health`].
     LearnCheck,
     /// Test its health; leads to [`Local::health`], or to [`Local::unwell`].
@@ -206,7 +214,7 @@ pub fn step(task: Option<&AssignedTask>, local: &Local, now: Moment) -> Step {
     };
     Step {
         action,
-        status: Some(status(local, action)),
+        status: Some(status(task, local, action)),
     }
 }
 
@@ -219,11 +227,56 @@ fn go(task: &AssignedTask, local: &Local, now: Moment) -> Action {
         },
         Stage::Fetched => Action::Attach,
         Stage::Attached => Action::Create,
-        Stage::Created if task.desired >= TaskState::Running => Action::Start,
         Stage::Running { .. } if local.unwell.is_some() => end(task, local, now),
+        Stage::Created | Stage::Running { .. } if can_give(task, local) => Action::Give,
         Stage::Running { .. } => test(local, now),
+        Stage::Created if ungiven(task, local).next().is_some() => Action::Rest,
+        Stage::Created if task.desired >= TaskState::Running => Action::Start,
         Stage::Created | Stage::Ended(_) | Stage::Removed(_) => Action::Rest,
     }
+}
+
+/// Secrets and configs that its container does not show as it is to.
+pub fn ungiven<'a>(
+    task: &'a AssignedTask,
+    local: &'a Local,
+) -> impl Iterator<Item = &'a AssignedFile> {
+    let shown = |it: &AssignedFile| local.files.get(&it.file) == Some(&it.revision);
+    task.files.iter().filter(move |it| !shown(it))
+}
+
+/// Whether there is something to show, and all of it is here.
+fn can_give(task: &AssignedTask, local: &Local) -> bool {
+    let here = |it: &AssignedFile| local.contents.contains(&(it.file, it.revision));
+    ungiven(task, local).next().is_some() && ungiven(task, local).all(here)
+}
+
+/// Signals that come with what a running container has not been shown: each once, ascending. What it has never
+/// shown comes without one.
+pub fn signals(task: &AssignedTask, local: &Local) -> BTreeSet<i32> {
+    let signals = ungiven(task, local).filter_map(|it| {
+        let shown = *local.files.get(&it.file)?;
+        let (since, signal) = it.signal?;
+        (since > shown).then_some(signal)
+    });
+    signals.collect()
+}
+
+/// The first secret or config that is waited for, as its user knows it.
+fn waits_for(task: &AssignedTask, local: &Local) -> Option<String> {
+    let missing = |it: &&AssignedFile| !local.contents.contains(&(it.file, it.revision));
+    let file = ungiven(task, local).find(missing)?.file;
+    let container = &task.spec.container;
+    let secrets = container.secrets.iter();
+    let secrets = secrets.map(|used| (FileId::from(used.id), &used.name));
+    let configs = container.configs.iter();
+    let mut all = secrets.chain(configs.map(|used| (FileId::from(used.id), &used.name)));
+    let name = all.find(|(id, _)| *id == file).map(|(_, name)| name);
+    Some(format!(
+        "waiting for a manager to send {} \"{}\"",
+        file.kind(),
+        name.map_or("", String::as_str)
+    ))
 }
 
 /// A task that runs and is to run is looked after, if it has a check.
@@ -277,7 +330,7 @@ fn unwanted(local: &Local) -> Action {
     }
 }
 
-fn status(local: &Local, next: Action) -> TaskStatus {
+fn status(task: &AssignedTask, local: &Local, next: Action) -> TaskStatus {
     let of = |state, message: &str| TaskStatus {
         message: message.into(),
         ..TaskStatus::of(state, local.since)
@@ -290,6 +343,17 @@ fn status(local: &Local, next: Action) -> TaskStatus {
         },
         Stage::Fetched => of(TaskState::Preparing, "attaching networks"),
         Stage::Attached => of(TaskState::Preparing, "making the container"),
+        Stage::Created if next == Action::Give => {
+            of(TaskState::Preparing, "giving it its secrets and configs")
+        }
+        Stage::Created
+            if task.desired <= TaskState::Running && waits_for(task, local).is_some() =>
+        {
+            of(
+                TaskState::Preparing,
+                &waits_for(task, local).unwrap_or_default(),
+            )
+        }
         Stage::Created if next == Action::Start => of(TaskState::Starting, "starting"),
         Stage::Created => of(TaskState::Ready, "waiting to be started"),
         Stage::Running { pid } => {

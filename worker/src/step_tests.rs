@@ -1,7 +1,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use skep_proto::assignment::AssignedTask;
+use skep_proto::assignment::{AssignedFile, AssignedTask};
+use skep_proto::file::{FileId, FileKind};
 use skep_proto::ids::{ServiceId, TaskId};
 use skep_proto::spec::{ContainerSpec, TaskSpec};
 use skep_proto::task::{Slot, TaskState};
@@ -9,11 +10,12 @@ use skep_proto::time::WallTime;
 
 use crate::health::{Health, Known, Outcome};
 
-use super::{Action, Cause, Checked, Ending, Lacking, Local, Moment, Stage, step};
+use super::{Action, Cause, Checked, Ending, Lacking, Local, Moment, Stage, signals, step};
 
 fn task(desired: TaskState, drained: bool) -> AssignedTask {
     AssignedTask {
         auth: None,
+        files: Vec::new(),
         id: TaskId::new(1),
         service: ServiceId::new(1),
         service_name: "web".into(),
@@ -310,4 +312,67 @@ fn a_task_that_is_to_end_is_tested_no_more() {
     let health = Health::begin(check_every(5), then, Known::Well);
     let stopping = task(TaskState::Shutdown, false);
     check(&stopping, &tested(health), Action::Rest, TaskState::Running);
+}
+
+const KEY: FileId = FileId::new(FileKind::Secret, 1);
+const PAGE: FileId = FileId::new(FileKind::Config, 1);
+
+/// A file, its revision, and the last one with a signal.
+type Wanted = (FileId, u64, Option<(u64, i32)>);
+
+fn filed(desired: TaskState, files: &[Wanted]) -> AssignedTask {
+    let files = files.iter().map(|(file, revision, signal)| AssignedFile {
+        file: *file,
+        revision: *revision,
+        signal: *signal,
+    });
+    AssignedTask {
+        files: files.collect(),
+        ..task(desired, false)
+    }
+}
+
+#[test]
+fn files_are_given_before_the_start_and_only_when_all_are_here() {
+    let run = filed(TaskState::Running, &[(KEY, 1, None), (PAGE, 2, None)]);
+    let mut made = local(Stage::Created);
+    check(&run, &made, Action::Rest, TaskState::Preparing);
+    made.contents.insert((KEY, 1));
+    check(&run, &made, Action::Rest, TaskState::Preparing);
+    made.contents.insert((PAGE, 2));
+    check(&run, &made, Action::Give, TaskState::Preparing);
+    let ready = filed(TaskState::Ready, &[(KEY, 1, None), (PAGE, 2, None)]);
+    check(&ready, &made, Action::Give, TaskState::Preparing);
+    made.files = [(KEY, 1), (PAGE, 2)].into();
+    check(&run, &made, Action::Start, TaskState::Starting);
+    check(&ready, &made, Action::Rest, TaskState::Ready);
+}
+
+#[test]
+fn what_runs_goes_on_while_a_new_content_is_not_here() {
+    let run = filed(TaskState::Running, &[(KEY, 2, None)]);
+    let mut runs = local(Stage::Running { pid: 1 });
+    runs.files = [(KEY, 1)].into();
+    check(&run, &runs, Action::Rest, TaskState::Running);
+    runs.contents.insert((KEY, 2));
+    check(&run, &runs, Action::Give, TaskState::Running);
+    runs.unwell = Some("sick".into());
+    check(&run, &runs, Action::SignalStop(Some(3)), TaskState::Running);
+    let stop = filed(TaskState::Shutdown, &[(KEY, 2, None)]);
+    runs.unwell = None;
+    check(&stop, &runs, Action::Rest, TaskState::Running);
+}
+
+#[test]
+fn a_signal_comes_once_for_all_that_was_missed_and_not_with_the_first_content() {
+    let run = filed(
+        TaskState::Running,
+        &[(KEY, 5, Some((3, 1))), (PAGE, 2, Some((2, 1)))],
+    );
+    let mut runs = local(Stage::Running { pid: 1 });
+    assert!(signals(&run, &runs).is_empty());
+    runs.files = [(KEY, 2), (PAGE, 1)].into();
+    assert_eq!(signals(&run, &runs), [1].into());
+    runs.files = [(KEY, 4), (PAGE, 2)].into();
+    assert!(signals(&run, &runs).is_empty());
 }

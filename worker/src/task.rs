@@ -3,6 +3,7 @@
 //! It decides nothing. Whatever it does may be cut off by a restart: the next daemon finds out where things
 //! stand and goes on.
 
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::future::Future;
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use skep_netd::{HostPort, Kernel, Netd};
 use skep_proto::assignment::AssignedTask;
+use skep_proto::file::{Content, FileId};
 use skep_proto::ids::TaskId;
 use skep_proto::spec::MountSource;
 use skep_proto::task::TaskState;
@@ -24,6 +26,7 @@ use crate::report::{Outbox, with_causes};
 use crate::step::{Action, Cause, Checked, Ending, Lacking, Local, Moment, Stage, step};
 
 mod check;
+mod give;
 
 /// Between two attempts at something that did not work and must.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -37,7 +40,12 @@ pub(crate) struct Order {
     pub(crate) task: Arc<AssignedTask>,
     /// Ports that are open on this node alone.
     pub(crate) ports: Vec<HostPort>,
+    /// Contents of its secrets and configs, as far as they are here.
+    pub(crate) contents: Contents,
 }
+
+/// Contents of secrets and configs, by revision.
+pub(crate) type Contents = BTreeMap<(FileId, u64), Content>;
 
 /// What all drivers share.
 pub(crate) struct Tools<E, K> {
@@ -87,6 +95,12 @@ impl<E: Exec, K: Kernel> Driver<E, K> {
         loop {
             let wanted = self.wanted.borrow_and_update().clone();
             let task = wanted.as_ref().map(|order| order.task.as_ref());
+            let contents = wanted.as_ref().map(|order| &order.contents);
+            self.local.contents = contents
+                .into_iter()
+                .flatten()
+                .map(|(key, _)| *key)
+                .collect();
             let next = step(task, &self.local, self.tools.clock.now());
             if next.action == Action::LearnCheck {
                 // Before anything is said: whether it runs or only starts depends on it.
@@ -112,6 +126,7 @@ impl<E: Exec, K: Kernel> Driver<E, K> {
             (Action::FetchImage, Some(order)) => self.fetch(order).await,
             (Action::Attach, Some(order)) => self.attach(order).await,
             (Action::Create, Some(order)) => self.create(order).await,
+            (Action::Give, Some(order)) => self.give(order).await,
             (Action::Start, _) => match self.tools.exec.start(self.id).await {
                 Ok(pid) => self.reached(Stage::Running { pid }),
                 Err(error) => self.could_not_begin(&error).await,
@@ -201,6 +216,7 @@ impl<E: Exec, K: Kernel> Driver<E, K> {
         };
         match self.tools.exec.create(&order.task, &netns).await {
             Ok(()) => {
+                self.local.files.clear();
                 self.local.note = self.tools.exec.note(self.id);
                 let mounts = &order.task.spec.container.mounts;
                 if mounts

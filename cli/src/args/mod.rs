@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod events;
+pub mod file;
 pub mod image;
 pub mod network;
 pub mod read;
@@ -65,6 +66,12 @@ pub enum Command {
     /// What connects the tasks.
     #[command(subcommand)]
     Network(network::NetworkCommand),
+    /// What containers need and nobody else may see.
+    #[command(subcommand)]
+    Secret(file::FileCommand),
+    /// Files that containers are given.
+    #[command(subcommand)]
+    Config(file::FileCommand),
     /// What outlives containers, on this node.
     #[command(subcommand)]
     Volume(volume::VolumeCommand),

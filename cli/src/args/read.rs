@@ -1,6 +1,7 @@
 //! Reads single values as Docker's users write them: durations, sizes, ports.
 
 pub mod container;
+pub mod file;
 pub mod mount;
 
 #[path = "read_streams.rs"]

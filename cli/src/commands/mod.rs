@@ -6,6 +6,7 @@ pub mod docker;
 mod drain;
 pub mod events;
 pub mod exec;
+pub mod file;
 pub mod image;
 pub mod logs;
 pub mod machine;
@@ -26,6 +27,8 @@ mod why;
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
+
+use skep_proto::file::FileKind;
 
 use crate::args::service::{ServiceCommand, WaitArgs};
 use crate::args::{Command, read};
@@ -56,6 +59,8 @@ pub async fn run(command: Command, host: Option<&str>) -> anyhow::Result<ExitCod
         Command::Task(command) => task::run(&client, command).await,
         Command::Container(command) => container::run(&client, command).await,
         Command::Network(command) => network::run(&client, command).await,
+        Command::Secret(command) => file::run(&client, FileKind::Secret, command).await,
+        Command::Config(command) => file::run(&client, FileKind::Config, command).await,
         Command::Volume(command) => volume::run(&client, command).await,
         Command::Image(command) => image::run(&client, command).await,
         Command::Login(args) => login::log_in(&client, args).await,

@@ -15,6 +15,7 @@ use super::compose::{Project, Surroundings};
 use super::place::{Place, Trouble};
 use super::wanted::Wanted;
 use fields::Fields;
+use skep_proto::file::FileKind;
 use skep_proto::validate;
 
 /// What the parts of a stack are called in the cluster.
@@ -67,12 +68,26 @@ pub fn convert(
     let read = |file: &str| (around.read)(Path::new(file));
     let (mut secrets, mut configs) = (Vec::new(), Vec::new());
     for (key, fields) in root.named("secrets")? {
-        let secret = shared::filed(key, &fields, &names, &around.variables, &read)?;
+        let secret = shared::filed(
+            FileKind::Secret,
+            key,
+            &fields,
+            &names,
+            &around.variables,
+            &read,
+        )?;
         names.secrets.insert(key.to_owned(), secret.name.clone());
         secrets.push(secret);
     }
     for (key, fields) in root.named("configs")? {
-        let config = shared::filed(key, &fields, &names, &around.variables, &read)?;
+        let config = shared::filed(
+            FileKind::Config,
+            key,
+            &fields,
+            &names,
+            &around.variables,
+            &read,
+        )?;
         names.configs.insert(key.to_owned(), config.name.clone());
         configs.push(config);
     }

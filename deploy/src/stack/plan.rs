@@ -5,18 +5,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use skep_proto::file::{File, FileId, FileKind};
 use skep_proto::ids::{NetworkId, ServiceId};
 use skep_proto::network::{Network, NetworkSpec};
-use skep_proto::spec::{NetworkUse, ServiceSpec};
+use skep_proto::spec::{FileUse, NetworkUse, ServiceSpec};
 
 use super::place::Trouble;
-use super::wanted::{NAMESPACE, NetworkWanted, ServiceWanted, Wanted};
+use super::wanted::{FileWanted, NAMESPACE, NetworkWanted, ServiceWanted, Wanted};
 
 /// What a cluster has.
 #[derive(Clone, Debug, Default)]
 pub struct Present {
     /// All networks.
     pub networks: Vec<Network>,
+    /// All secrets and configs.
+    pub files: Vec<File>,
     /// All services that are not being removed.
     pub services: Vec<ServicePresent>,
 }
@@ -39,12 +42,29 @@ pub struct ServicePresent {
 pub struct Plan {
     /// Networks to make.
     pub networks: Vec<NetworkSpec>,
+    /// Secrets and configs of the files that are ours.
+    pub files: Vec<FileStep>,
     /// Every service of the files, each behind all it waits for.
     pub services: Vec<Step>,
     /// Services of the stack that the files do not name.
     pub left_over: Vec<ServicePresent>,
     /// Networks by name, those included that are to be made once they have an id.
     known: BTreeMap<String, NetworkId>,
+    /// Secrets and configs by kind and name, as networks.
+    known_files: BTreeMap<(FileKind, String), FileId>,
+}
+
+/// What is to be done with a secret or config.
+#[derive(Clone, Debug)]
+pub struct FileStep {
+    /// Which of the two it is.
+    pub kind: FileKind,
+    /// What the files say.
+    pub wanted: FileWanted,
+    /// It is there.
+    pub present: bool,
+    /// It is as the files say. What is in a secret only managers know: who plans asks them.
+    pub same: bool,
 }
 
 /// What is to be done with a service.
@@ -70,9 +90,11 @@ pub fn plan(wanted: &Wanted, present: &Present) -> Result<Plan, Trouble> {
         .collect();
     let mut plan = Plan {
         networks: Vec::new(),
+        files: Vec::new(),
         services: Vec::new(),
         left_over: Vec::new(),
         known: BTreeMap::new(),
+        known_files: BTreeMap::new(),
     };
     for network in &wanted.networks {
         match by_name.get(network.spec.name.as_str()) {
@@ -91,6 +113,14 @@ pub fn plan(wanted: &Wanted, present: &Present) -> Result<Plan, Trouble> {
                 ));
             }
             None => plan.networks.push(network.spec.clone()),
+        }
+    }
+    for (kind, all) in [
+        (FileKind::Secret, &wanted.secrets),
+        (FileKind::Config, &wanted.configs),
+    ] {
+        for file in all {
+            plan.look_at_file(wanted, kind, file, present)?;
         }
     }
     let mut named = BTreeSet::new();
@@ -127,7 +157,84 @@ impl Plan {
         self.known.insert(name.to_owned(), id);
     }
 
-    /// The spec of a service with the ids of its networks; `None` while one of them is not there.
+    /// A secret or config that was to be made is there.
+    pub fn kept(&mut self, name: &str, id: FileId) {
+        self.known_files.insert((id.kind(), name.to_owned()), id);
+    }
+
+    fn look_at_file(
+        &mut self,
+        wanted: &Wanted,
+        kind: FileKind,
+        file: &FileWanted,
+        present: &Present,
+    ) -> Result<(), Trouble> {
+        let name = &file.name;
+        let mut there = present.files.iter();
+        let there = there.find(|it| it.id.kind() == kind && it.spec.name == *name);
+        if let Some(there) = there {
+            self.kept(name, there.id);
+        }
+        match (there, &file.content) {
+            (Some(_), None) => Ok(()),
+            (None, None) => Err(Trouble::new(
+                &file.at,
+                format!(
+                    "{kind} \"{name}\" is external and does not exist; make it with: skep {kind} create \
+                     {name} FILE"
+                ),
+            )),
+            (Some(there), Some(_)) if there.spec.labels.get(NAMESPACE) != Some(&wanted.stack) => {
+                let whose = match there.spec.labels.get(NAMESPACE) {
+                    Some(owner) => format!("belongs to stack \"{owner}\""),
+                    None => "belongs to no stack".to_owned(),
+                };
+                Err(Trouble::new(
+                    &file.at,
+                    format!(
+                        "a {kind} called \"{name}\" is there already and {whose}; say external: true to use it, \
+                         or choose another name"
+                    ),
+                ))
+            }
+            (there, Some(_)) => {
+                self.files.push(FileStep {
+                    kind,
+                    wanted: file.clone(),
+                    present: there.is_some(),
+                    same: false,
+                });
+                Ok(())
+            }
+        }
+    }
+
+    /// A use with the id of what is used, pinned as it is in `old`.
+    fn used<I>(
+        &self,
+        kind: FileKind,
+        wanted: &FileUse<String>,
+        old: &[FileUse<I>],
+        own: fn(FileId) -> Option<I>,
+    ) -> Option<FileUse<I>>
+    where
+        I: Copy + PartialEq,
+    {
+        let id = own(*self.known_files.get(&(kind, wanted.id.clone()))?)?;
+        let before = old.iter().find(|it| it.id == id);
+        Some(FileUse {
+            id,
+            name: wanted.name.clone(),
+            target: wanted.target.clone(),
+            uid: wanted.uid,
+            gid: wanted.gid,
+            mode: wanted.mode,
+            revision: before.and_then(|it| it.revision),
+        })
+    }
+
+    /// The spec of a service with the ids of its networks, secrets and configs; `None` while one of them is not
+    /// there.
     ///
     /// What a manager has put into the spec that runs is kept where the files do not say otherwise: the
     /// digest of an image that is still called the same, what it runs on, and how often it was forced.
@@ -143,7 +250,28 @@ impl Plan {
                 aliases: aliases.clone(),
             });
         }
-        let image = &mut spec.task.container.image;
+        let old = present.map(|there| &there.spec.task.container);
+        let (secrets, configs) = old.map_or((&[][..], &[][..]), |it| (&it.secrets, &it.configs));
+        let container = &mut spec.task.container;
+        for used in &wanted.secrets {
+            let own = |id| match id {
+                FileId::Secret(id) => Some(id),
+                FileId::Config(_) => None,
+            };
+            container
+                .secrets
+                .push(self.used(FileKind::Secret, used, secrets, own)?);
+        }
+        for used in &wanted.configs {
+            let own = |id| match id {
+                FileId::Config(id) => Some(id),
+                FileId::Secret(_) => None,
+            };
+            container
+                .configs
+                .push(self.used(FileKind::Config, used, configs, own)?);
+        }
+        let image = &mut container.image;
         image.name = tagged(&image.name, image.digest.is_some());
         if let Some(there) = present {
             let old = &there.spec.task;
@@ -163,7 +291,9 @@ impl Plan {
 
     /// Nothing has to be made or changed.
     pub fn is_empty(&self) -> bool {
-        self.networks.is_empty() && self.services.iter().all(|step| step.same)
+        self.networks.is_empty()
+            && self.files.iter().all(|step| step.same)
+            && self.services.iter().all(|step| step.same)
     }
 }
 

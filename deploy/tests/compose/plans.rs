@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use skep_deploy::stack::{Plan, Present, ServicePresent, plan};
+use skep_proto::file::{File, FileId, FileKind, FileSpec};
 use skep_proto::ids::{NetworkId, ServiceId};
 use skep_proto::image::Digest;
 use skep_proto::network::Network;
@@ -165,4 +166,77 @@ fn what_must_be_there_and_is_not_is_refused() {
     spec.labels = BTreeMap::new();
     foreign.services[0].spec = Arc::new(spec);
     assert!(refused(FILES, &foreign).contains("belongs to no stack"));
+}
+
+const FILED: &str = "services: {a: {image: x, secrets: [s], configs: [c]}}\nsecrets: {s: {content: one}}\nconfigs: {c: {content: two}}\n";
+
+fn stored(kind: FileKind, number: u128, name: &str, stack: Option<&str>) -> File {
+    let label = |stack: &str| ("com.docker.stack.namespace".to_owned(), stack.to_owned());
+    File {
+        id: FileId::new(kind, number),
+        version: 1,
+        created: Default::default(),
+        updated: Default::default(),
+        spec: FileSpec {
+            name: name.to_owned(),
+            labels: stack.map(label).into_iter().collect(),
+        },
+        revisions: Vec::new(),
+    }
+}
+
+#[test]
+fn secrets_and_configs_are_made_first_and_services_keep_the_revision_they_have() {
+    let mut plan = planned(FILED, &Present::default());
+    let names: Vec<_> = plan
+        .files
+        .iter()
+        .map(|it| (it.kind, it.wanted.name.clone()))
+        .collect();
+    assert_eq!(
+        names,
+        [
+            (FileKind::Secret, "shop_s".to_owned()),
+            (FileKind::Config, "shop_c".to_owned())
+        ]
+    );
+    let network = plan.networks[0].name.clone();
+    plan.made(&network, NetworkId::new(1));
+    let wanted = plan.services[0].wanted.clone();
+    assert!(plan.bind(&wanted, None).is_none(), "they are not there yet");
+    plan.kept("shop_s", FileId::new(FileKind::Secret, 5));
+    plan.kept("shop_c", FileId::new(FileKind::Config, 5));
+    let mut spec = plan.bind(&wanted, None).unwrap();
+    assert_eq!(spec.task.container.secrets[0].revision, None);
+    spec.task.container.secrets[0].revision = Some(7);
+    let there = ServicePresent {
+        id: ServiceId::new(1),
+        version: 1,
+        revision: 1,
+        spec: Arc::new(spec.clone()),
+    };
+    assert_eq!(plan.bind(&wanted, Some(&there)), Some(spec));
+}
+
+#[test]
+fn a_secret_of_that_name_must_be_the_stacks_own_or_external() {
+    let with = |stack: Option<&str>| Present {
+        files: vec![
+            stored(FileKind::Secret, 1, "shop_s", stack),
+            stored(FileKind::Config, 1, "shop_s", None),
+            stored(FileKind::Config, 2, "shop_c", Some("shop")),
+        ],
+        ..Present::default()
+    };
+    let known = planned(FILED, &with(Some("shop")));
+    assert!(known.files.iter().all(|it| it.present));
+    let refused = |text: &str, present: &Present| {
+        let wanted = Desk::new(text).wanted().unwrap();
+        plan(&wanted, present).unwrap_err().to_string()
+    };
+    assert!(
+        refused(FILED, &with(None)).contains("\"shop_s\" is there already and belongs to no stack")
+    );
+    let external = FILED.replace("{content: one}", "{external: true, name: key}");
+    assert!(refused(&external, &with(None)).contains("skep secret create key FILE"));
 }

@@ -244,6 +244,8 @@ fn files_that_cannot_be() {
         (shared("secrets", "{environment: GONE}"), "variable GONE is not set"),
         (shared("secrets", "{file: a, content: b}"), "its content comes from file already"),
         (shared("configs", "{external: true, file: a}"), "it is external"),
+        (shared("configs", "{content: ''}"), "would be empty"),
+        (shared("secrets", &format!("{{content: {}}}", "x".repeat(512_001))), "512001 bytes; it can have 512000"),
         (shared("volumes", "{drivr: x}"), "did you mean \"driver\"?"),
     ] {
         let error = Desk::new(&text).wanted().unwrap_err();

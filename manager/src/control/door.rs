@@ -364,6 +364,46 @@ impl v1::control_server::Control for Control {
         Ok(Response::new(v1::RemoveNetworkAnswer { id: id.to_bytes() }))
     }
 
+    async fn create_file(
+        &self,
+        request: Request<v1::CreateFileRequest>,
+    ) -> Answered<v1::CreateFileAnswer> {
+        Ok(Response::new(
+            self.file_created(request.into_inner()).await?,
+        ))
+    }
+
+    async fn list_files(
+        &self,
+        request: Request<v1::ListFilesRequest>,
+    ) -> Answered<v1::ListFilesAnswer> {
+        Ok(Response::new(
+            self.files_listed(request.into_inner()).await?,
+        ))
+    }
+
+    async fn get_file(&self, request: Request<v1::GetFileRequest>) -> Answered<v1::FileEntry> {
+        Ok(Response::new(self.file_got(request.into_inner()).await?))
+    }
+
+    async fn remove_file(
+        &self,
+        request: Request<v1::RemoveFileRequest>,
+    ) -> Answered<v1::RemoveFileAnswer> {
+        Ok(Response::new(
+            self.file_removed(request.into_inner()).await?,
+        ))
+    }
+
+    async fn rotate_file(
+        &self,
+        request: Request<v1::RotateFileRequest>,
+    ) -> Answered<v1::RotateFileAnswer> {
+        Ok(Response::new(
+            self.file_rotated(request.into_inner()).await?,
+        ))
+    }
+
     async fn put_image(
         &self,
         request: Request<v1::PutImageRequest>,

@@ -3,12 +3,14 @@
 use std::fmt::Display;
 use std::sync::Arc;
 
+use skep_proto::file::{File, FileKind};
 use skep_proto::network::Network;
 use skep_proto::node::Node;
 use skep_proto::service::Service;
 use skep_proto::task::Task;
-use tonic::Status;
+use tonic::{Code, Status};
 
+use super::near::near;
 use crate::state::State;
 
 /// The service that `reference` means; one that is being removed is not found.
@@ -44,6 +46,29 @@ pub fn network(state: &State, reference: &str) -> Result<Arc<Network>, Status> {
         |network| network.id,
         "skep network ls",
     )
+}
+
+/// The secret or config that `reference` means.
+///
+/// # Errors
+/// When there is none, with the names that are near, or more than one.
+pub fn file(state: &State, kind: FileKind, reference: &str) -> Result<Arc<File>, Status> {
+    if let Some(named) = state.file_named(kind, reference) {
+        return Ok(named.clone());
+    }
+    let all = || state.files().filter(|file| file.id.kind() == kind);
+    let (word, list) = (kind.to_string(), format!("skep {kind} ls"));
+    one(&word, reference, all(), |file| file.id, &list).map_err(|status| {
+        let close = near(reference, all().map(|file| file.spec.name.as_str()));
+        if status.code() != Code::NotFound || close.is_empty() {
+            return status;
+        }
+        let close: Vec<String> = close.iter().map(|name| format!("\"{name}\"")).collect();
+        Status::not_found(format!(
+            "there is no {kind} \"{reference}\"; near it is {}; see what there is with: {list}",
+            close.join(", ")
+        ))
+    })
 }
 
 /// The node that `reference` means; host names are not unique.

@@ -12,7 +12,7 @@ use tonic::{Code, Status};
 
 use super::images::ImageWish;
 use super::services::{answered, fitting};
-use super::{Control, resolve};
+use super::{Control, files, resolve};
 use crate::plan::{Author, paused, resumed, revised, rolled_back};
 use crate::state::{Answer, Change, State};
 
@@ -74,10 +74,12 @@ impl Control {
                 )));
             }
             same_kind(old, &spec)?;
+            let mut spec = spec.clone();
+            files::pin(state, &mut spec, Some(&old.spec))?;
             fitting(state, &spec)?;
             let auth = auth.clone().or_else(|| old.auth.clone());
             if spec != *old.spec {
-                let new = revised(state, old, spec.clone(), author);
+                let new = revised(state, old, spec, author);
                 return Ok(Some(Service { auth, ..new }));
             }
             let other_auth = auth != old.auth;
@@ -116,6 +118,7 @@ impl Control {
         self.change(asked, |state, old, author| {
             let new = rolled_back(state, old, to, author)
                 .map_err(|error| Status::failed_precondition(error.to_string()))?;
+            files::there(state, &new.spec)?;
             Ok((new.spec != old.spec).then_some(new))
         })
         .await

@@ -10,7 +10,7 @@ use skep_proto::validate;
 use tonic::Status;
 
 use super::images::ImageWish;
-use super::{Control, refuse, resolve};
+use super::{Control, files, refuse, resolve};
 use crate::plan::{Author, first_revision};
 use crate::state::{Answer, Change, State};
 
@@ -27,6 +27,7 @@ impl Control {
         if let Some(id) = answered(&state, request)? {
             return Ok(id);
         }
+        files::pin(&state, &mut spec, None)?;
         checked(&state, &spec)?;
         self.resolve_image(&state, &mut spec, &image).await?;
         let spec = Arc::new(spec);

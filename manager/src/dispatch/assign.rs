@@ -73,6 +73,7 @@ fn assigned(state: &State, task: &Task) -> Option<Arc<AssignedTask>> {
         attachments: attachments.collect(),
         drained: state.times(task.id).drained,
         auth: service.auth.clone(),
+        files: state.given(spec),
     }))
 }
 

@@ -245,6 +245,9 @@ fn message(told: Told) -> v1::ManagerMessage {
             sequence,
             difference: Some(v1::Difference::from(&*difference)),
         }),
+        Told::Content(file, revision, content) => {
+            Message::Content(wire::content_message(file, revision, &content))
+        }
         Told::Managers(addresses) => Message::Managers(managers(&addresses)),
         Told::Committed(number) => Message::ReportCommitted(v1::ReportCommitted { number }),
     };

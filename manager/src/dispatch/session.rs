@@ -3,12 +3,14 @@
 //! The worker is told the whole assignment first, then differences, one unacknowledged at a time; what
 //! changes meanwhile goes into the next. It counts as up once it has acknowledged its first.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use skep_proto::assignment::{Assignment, Report};
 use skep_proto::difference::{Difference, difference};
+use skep_proto::file::{Content, FileId};
 use skep_proto::ids::{NodeId, TaskId};
 use skep_proto::node::{Node, NodeDescription};
 use skep_proto::task::TaskStatus;
@@ -43,6 +45,8 @@ pub enum Told {
     Whole(u64, Arc<Assignment>),
     /// What changed in it.
     Difference(u64, Box<Difference>),
+    /// What is in a secret or config that a task of what is told next needs.
+    Content(FileId, u64, Content),
     /// All reports up to this number are committed.
     Committed(u64),
     /// Where managers are, after that has changed.
@@ -79,6 +83,7 @@ pub async fn run(
         term,
         told: &told,
         sent: None,
+        contents: BTreeSet::new(),
         managers: managers(&dispatch.ring.stale()),
     };
     let mut changes = dispatch.ring.watch();
@@ -223,6 +228,8 @@ struct Teller<'a> {
     term: u64,
     told: &'a mpsc::Sender<Told>,
     sent: Option<Sent>,
+    /// Contents that the worker holds.
+    contents: BTreeSet<(FileId, u64)>,
     /// As the worker knows them.
     managers: Vec<SocketAddr>,
 }
@@ -252,6 +259,7 @@ impl Teller<'_> {
                 Box::new(difference(&sent.assignment, &assignment)),
             ),
         };
+        self.tell_contents(state, &assignment).await?;
         self.sent = Some(Sent {
             sequence,
             assignment,
@@ -264,11 +272,34 @@ impl Teller<'_> {
             .map_err(|_| "the connection closed")
     }
 
+    /// Sends what is in the secrets and configs that `assignment` needs and the one before did not: the worker lets
+    /// go of what none of its tasks needs.
+    async fn tell_contents(
+        &mut self,
+        state: &State,
+        assignment: &Assignment,
+    ) -> Result<(), &'static str> {
+        let needed = assignment.contents();
+        for (id, revision) in needed.difference(&self.contents) {
+            let Some(content) = state.content(*id, *revision) else {
+                continue;
+            };
+            let told = Told::Content(*id, *revision, content.clone());
+            let told = self.told.send(told).await;
+            told.map_err(|_| "the connection closed")?;
+        }
+        self.contents = needed;
+        Ok(())
+    }
+
     /// Takes an acknowledgement; after a refusal the next message is whole again.
     fn acknowledged(&mut self, sequence: u64, refused: bool) {
         match &mut self.sent {
             Some(sent) if sent.sequence == sequence && !refused => sent.acknowledged = true,
-            Some(sent) if sent.sequence == sequence => self.sent = None,
+            Some(sent) if sent.sequence == sequence => {
+                self.sent = None;
+                self.contents.clear();
+            }
             _ => {}
         }
     }

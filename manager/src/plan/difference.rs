@@ -48,6 +48,7 @@ fn turn(state: &State, key: Key) -> u8 {
         Key::Service(id) if state.service(id).is_some() => 3,
         Key::Task(_) => 4,
         Key::Service(_) => 5,
+        Key::Content(..) => 6,
     }
 }
 
@@ -61,6 +62,12 @@ fn differ(draft: &Draft<'_>, key: Key) -> Vec<Change> {
             let given = state.gateway(node).filter(|_| base.gateway(node).is_none());
             given
                 .map(|address| Change::GaveIngress { node, address })
+                .into_iter()
+                .collect()
+        }
+        Key::Content(file, revision) => {
+            let gone = state.content(file, revision).is_none();
+            gone.then_some(Change::DropContent { file, revision })
                 .into_iter()
                 .collect()
         }

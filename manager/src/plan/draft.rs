@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use skep_proto::file::FileId;
 use skep_proto::ids::{NetworkId, NodeId, ServiceId, TaskId};
 use skep_proto::task::{Slot, TaskState};
 use skep_proto::time::{ClusterTime, WallTime};
@@ -35,6 +36,8 @@ pub(super) enum Key {
     Service(ServiceId),
     Task(TaskId),
     Network(NetworkId),
+    /// An old content of a file.
+    Content(FileId, u64),
 }
 
 /// Which slots of a service have to be looked at.
@@ -256,9 +259,12 @@ fn key_of(change: &Change) -> Option<Key> {
         | Change::Drained { task }
         | Change::Released { task } => Key::Task(*task),
         Change::PutNetwork(network) => Key::Network(network.id),
+        Change::DropContent { file, revision } => Key::Content(*file, *revision),
         Change::PutCluster(_)
         | Change::DeleteNode { .. }
         | Change::DeleteNetwork { .. }
+        | Change::PutFile { .. }
+        | Change::DeleteFile { .. }
         | Change::PutImage(_)
         | Change::DeleteImage { .. } => return None,
     })

@@ -11,6 +11,7 @@ mod allocate;
 mod difference;
 mod draft;
 pub mod drain;
+mod files;
 mod filter;
 mod ids;
 mod job;
@@ -106,6 +107,7 @@ pub fn plan_within(
     schedule::place(&mut draft);
     release::let_go(&mut draft);
     reap::clear_away(&mut draft);
+    files::let_go(&mut draft);
     // A pass that came to its limit goes again, whichever step noticed.
     draft.full();
     difference::finish(draft)

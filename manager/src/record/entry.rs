@@ -5,7 +5,10 @@ use std::sync::Arc;
 use skep_proto::ids::{NetworkId, NodeId, ServiceId, TaskId};
 use skep_proto::time::{ClusterTime, WallTime};
 use skep_proto::wire::v1::change::Change as Wire;
-use skep_proto::wire::{WireError, WireId, digest, enumeration, id, ipv4, message, v1, with_auth};
+use skep_proto::wire::{
+    WireError, WireId, content, content_message, digest, enumeration, id, ipv4, message, v1,
+    with_auth,
+};
 
 use crate::state::{Answer, Change, Entry};
 
@@ -57,6 +60,7 @@ pub(super) fn write_answer(answer: &Answer) -> v1::Answer {
             Answer::Service(id) => Wire::Service(id.to_bytes()),
             Answer::Network(id) => Wire::Network(id.to_bytes()),
             Answer::Image(digest) => Wire::Image(digest.0.to_vec()),
+            Answer::File(id) => Wire::File((*id).into()),
         }),
     }
 }
@@ -73,6 +77,7 @@ pub(super) fn read_answer(from: Option<v1::Answer>) -> Result<Answer, WireError>
         Wire::Service(bytes) => Answer::Service(id(&bytes, "answer.service")?),
         Wire::Network(bytes) => Answer::Network(id(&bytes, "answer.network")?),
         Wire::Image(bytes) => Answer::Image(digest(&bytes, "answer.image")?),
+        Wire::File(it) => Answer::File(whole(it, "answer.file")?),
     })
 }
 
@@ -129,6 +134,20 @@ fn write_change(change: &Change) -> Wire {
         Change::DeleteNetwork { network, version } => {
             Wire::DeleteNetwork(versioned(*network, *version))
         }
+        Change::PutFile { file, content } => Wire::PutFile(v1::PutFile {
+            file: Some(file.as_ref().into()),
+            content: content
+                .as_ref()
+                .map(|content| content_message(file.id, file.newest(), content)),
+        }),
+        Change::DeleteFile { file, version } => Wire::DeleteFile(v1::VersionedFile {
+            id: Some((*file).into()),
+            version: *version,
+        }),
+        Change::DropContent { file, revision } => Wire::DropContent(v1::FileRevisionKey {
+            file: Some((*file).into()),
+            revision: *revision,
+        }),
         Change::PutImage(image) => Wire::PutImage(image.as_ref().into()),
         Change::DeleteImage { name } => Wire::DeleteImage(name.clone()),
     }
@@ -202,7 +221,31 @@ fn read_change(from: v1::Change) -> Result<Change, WireError> {
             network: id::<NetworkId>(&it.id, "delete_network.id")?,
             version: it.version,
         },
+        Wire::PutFile(it) => put_file(it)?,
+        Wire::DeleteFile(it) => Change::DeleteFile {
+            file: message(it.id, "delete_file.id")?,
+            version: it.version,
+        },
+        Wire::DropContent(it) => drop_content(it)?,
         Wire::PutImage(image) => Change::PutImage(Arc::new(whole(image, "put_image")?)),
         Wire::DeleteImage(name) => Change::DeleteImage { name },
+    })
+}
+
+fn put_file(from: v1::PutFile) -> Result<Change, WireError> {
+    let content = match from.content {
+        Some(it) => Some(content(it)?.2),
+        None => None,
+    };
+    Ok(Change::PutFile {
+        file: Arc::new(message(from.file, "put_file.file")?),
+        content,
+    })
+}
+
+fn drop_content(from: v1::FileRevisionKey) -> Result<Change, WireError> {
+    Ok(Change::DropContent {
+        file: message(from.file, "drop_content.file")?,
+        revision: from.revision,
     })
 }

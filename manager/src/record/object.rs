@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use skep_proto::time::ClusterTime;
 use skep_proto::wire::v1::object::Object as Wire;
-use skep_proto::wire::{WireError, WireId, id, ipv4, message, number, optional, v1, with_auth};
+use skep_proto::wire::{
+    WireError, WireId, content, content_message, id, ipv4, message, number, optional, v1, with_auth,
+};
 
 use super::entry::{read_answer, write_answer};
 use crate::state::{Answered, Mark, Meta, Object, Restarts, Times};
@@ -38,6 +40,8 @@ fn write_kind(object: &Object) -> Wire {
             network: network.to_bytes(),
             index: *index,
         }),
+        Object::File(file) => Wire::File(file.as_ref().into()),
+        Object::Content(file, revision, it) => Wire::Content(content_message(*file, *revision, it)),
         Object::Image(image) => Wire::Image(image.as_ref().into()),
         Object::Request(request, answered) => Wire::Request(v1::Answered {
             request: request.to_bytes(),
@@ -94,6 +98,11 @@ pub(super) fn read(from: v1::Object) -> Result<Object, WireError> {
         ),
         Wire::Network(it) => Object::Network(Arc::new(message(Some(it), "network")?)),
         Wire::Revision(it) => Object::Revision(id(&it.network, "revision.network")?, it.index),
+        Wire::File(it) => Object::File(Arc::new(message(Some(it), "file")?)),
+        Wire::Content(it) => {
+            let (file, revision, content) = content(it)?;
+            Object::Content(file, revision, content)
+        }
         Wire::Image(it) => Object::Image(Arc::new(message(Some(it), "image")?)),
         Wire::Request(it) => Object::Request(
             id(&it.request, "request.request")?,

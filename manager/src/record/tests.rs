@@ -7,6 +7,7 @@ use ipnet::Ipv4Net;
 use prost::Message;
 use skep_proto::cluster::{Authority, Cluster, ClusterSpec, JoinSecrets};
 use skep_proto::event::{Action, Event, EventKind};
+use skep_proto::file::{Content, File, FileId, FileKind, FileRevision, FileSpec, Rotation};
 use skep_proto::ids::{ClusterId, NetworkId, NodeId, RequestId, ServiceId, TaskId};
 use skep_proto::image::{Digest, Image};
 use skep_proto::network::{Network, NetworkSpec};
@@ -185,6 +186,41 @@ fn image() -> Arc<Image> {
     })
 }
 
+const FILE: FileId = FileId::new(FileKind::Config, 6);
+
+fn file() -> Arc<File> {
+    let revision = |number, rotation| FileRevision {
+        number,
+        at: WallTime::from_unix_millis(4),
+        by: "anna@host".into(),
+        size: 3,
+        rotation,
+    };
+    Arc::new(File {
+        id: FILE,
+        version: 5,
+        created: WallTime::from_unix_millis(1),
+        updated: WallTime::from_unix_millis(2),
+        spec: FileSpec {
+            name: "page".into(),
+            labels: [("tier".into(), "front".into())].into(),
+        },
+        revisions: vec![
+            revision(2, Rotation::InPlace { signal: Some(1) }),
+            revision(3, Rotation::Rolling),
+        ],
+    })
+}
+
+fn put_file(content: Option<Content>) -> Change {
+    let file = file();
+    Change::PutFile { file, content }
+}
+
+fn content() -> Content {
+    Content::new(b"abc".to_vec())
+}
+
 fn event() -> Arc<Event> {
     Arc::new(Event {
         revision: 7,
@@ -251,6 +287,16 @@ fn every_change() -> Vec<Change> {
             network: NETWORK,
             version,
         },
+        put_file(Some(content())),
+        put_file(None),
+        Change::DeleteFile {
+            file: FILE,
+            version,
+        },
+        Change::DropContent {
+            file: FileId::new(FileKind::Secret, 7),
+            revision: 2,
+        },
         Change::PutImage(image()),
         Change::DeleteImage {
             name: "web:1".into(),
@@ -297,6 +343,8 @@ fn every_object() -> Vec<Object> {
         ),
         Object::Network(network()),
         Object::Revision(NETWORK, 3),
+        Object::File(file()),
+        Object::Content(FILE, 3, content()),
         Object::Image(image()),
         Object::Request(RequestId::new(5), answered),
         Object::Restarts(SERVICE, Slot::Node(NODE), Arc::new(restarts)),
@@ -319,6 +367,7 @@ fn every_change_and_answer_reads_back() {
         Answer::Service(SERVICE),
         Answer::Network(NETWORK),
         Answer::Image(Digest([7; 32])),
+        Answer::File(FILE),
     ];
     for answer in answers {
         let entry = Entry {

@@ -4,6 +4,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use skep_proto::cluster::Cluster;
+use skep_proto::file::{Content, File, FileId};
 use skep_proto::ids::{ClusterId, NetworkId, NodeId, RequestId, ServiceId, TaskId};
 use skep_proto::image::{Digest, Image};
 use skep_proto::network::Network;
@@ -110,6 +111,27 @@ pub enum Change {
         /// The version this was decided on.
         version: u64,
     },
+    /// A secret or config.
+    PutFile {
+        /// It.
+        file: Arc<File>,
+        /// Of its newest revision, when that is new.
+        content: Option<Content>,
+    },
+    /// A secret or config is gone, with all of its contents.
+    DeleteFile {
+        /// Which.
+        file: FileId,
+        /// The version this was decided on.
+        version: u64,
+    },
+    /// Nothing uses an old content of a file any more.
+    DropContent {
+        /// Of which.
+        file: FileId,
+        /// Not the newest.
+        revision: u64,
+    },
     /// An image name and what it stands for.
     PutImage(Arc<Image>),
     /// An image name is no longer known.
@@ -156,6 +178,8 @@ pub enum Answer {
     Network(NetworkId),
     /// This image is known.
     Image(Digest),
+    /// This secret or config was made or changed.
+    File(FileId),
 }
 
 /// What became of an entry.
@@ -208,7 +232,7 @@ pub enum Misfit {
     /// The name belongs to another.
     #[error("the name \"{name}\" is taken by another {kind}; choose another name")]
     NameTaken {
-        /// `service` or `network`.
+        /// `service`, `network`, `secret` or `config`.
         kind: &'static str,
         /// The name.
         name: String,

@@ -11,6 +11,7 @@ use std::time::Duration;
 use imbl::OrdMap;
 use skep_proto::cluster::Cluster;
 use skep_proto::event::{Action, Event, EventKind};
+use skep_proto::file::{File, FileId};
 use skep_proto::ids::{NetworkId, NodeId, ServiceId, TaskId};
 use skep_proto::image::Image;
 use skep_proto::network::Network;
@@ -20,6 +21,7 @@ use skep_proto::task::Task;
 
 use super::{Change, Entry, State};
 
+mod file;
 mod node;
 mod service;
 mod task;
@@ -57,6 +59,7 @@ pub(super) enum Witness {
     Task(TaskId, Option<Arc<Task>>),
     Network(NetworkId, Option<Arc<Network>>),
     Image(String, Option<Arc<Image>>),
+    File(FileId, Option<Arc<File>>),
 }
 
 /// What is told of an object, before it has a place in the order.
@@ -138,6 +141,7 @@ impl State {
         let service = |id: &ServiceId| Witness::Service(*id, self.services.get(id).cloned());
         let network = |id: &NetworkId| Witness::Network(*id, self.networks.get(id).cloned());
         let image = |name: &String| Witness::Image(name.clone(), self.images.get(name).cloned());
+        let file = |id: &FileId| Witness::File(*id, self.files.get(id).cloned());
         Some(match change {
             Change::PutCluster(_) => Witness::Cluster(self.cluster.clone()),
             Change::PutNode(it) => node(&it.id),
@@ -150,6 +154,8 @@ impl State {
             Change::DeleteTask { task: id, .. } | Change::Observed { task: id, .. } => task(id),
             Change::PutNetwork(it) => network(&it.id),
             Change::DeleteNetwork { network: id, .. } => network(id),
+            Change::PutFile { file: it, .. } => file(&it.id),
+            Change::DeleteFile { file: id, .. } => file(id),
             Change::PutImage(it) => image(&it.name),
             Change::DeleteImage { name } => image(name),
             // What the others change is nothing that is told.
@@ -172,6 +178,9 @@ impl State {
             }
             Witness::Network(id, old) => {
                 network(old.as_deref(), self.networks.get(&id).map(|it| &**it))
+            }
+            Witness::File(id, old) => {
+                file::notes(old.as_deref(), self.files.get(&id).map(|it| &**it))
             }
             Witness::Image(name, old) => {
                 image(old.as_deref(), self.images.get(&name).map(|it| &**it))

@@ -16,6 +16,7 @@ use skep_proto::spec::{Protocol, PublishMode};
 use skep_proto::task::{Slot, Task, TaskState};
 use skep_proto::time::ClusterTime;
 
+use super::files::files_of;
 use super::{Holder, State, Times};
 
 impl State {
@@ -85,6 +86,9 @@ impl State {
             for network in networks_of(&old) {
                 self.index.by_network.remove(&(network, id));
             }
+            for file in files_of(&old) {
+                self.index.by_file.remove(&(file, id));
+            }
             for (protocol, port, _) in held_ports(&old) {
                 self.index.ports.remove(&(protocol, port, id));
             }
@@ -100,6 +104,9 @@ impl State {
             }
             for network in networks_of(&service) {
                 self.index.by_network.insert((network, id));
+            }
+            for file in files_of(&service) {
+                self.index.by_file.insert((file, id));
             }
             if service.spec.mode.is_global() {
                 self.index.global.insert(id);

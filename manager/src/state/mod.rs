@@ -9,6 +9,9 @@
 mod apply;
 mod change;
 mod events;
+mod files;
+#[cfg(test)]
+mod files_tests;
 mod index;
 mod object;
 mod read;
@@ -20,6 +23,7 @@ use std::sync::Arc;
 
 use imbl::{OrdMap, OrdSet};
 use skep_proto::cluster::Cluster;
+use skep_proto::file::{Content, File, FileId, FileKind};
 use skep_proto::ids::{NetworkId, NodeId, RequestId, ServiceId, TaskId};
 use skep_proto::image::Image;
 use skep_proto::network::Network;
@@ -32,6 +36,7 @@ use skep_proto::time::ClusterTime;
 
 pub use change::{Answer, Change, Dropped, Entry, Misfit, Outcome};
 pub use events::{EVENTS_AGE, EVENTS_KEPT, EventPlace};
+pub use files::uses;
 pub use object::{Meta, Object};
 pub use read::endpoint_state;
 
@@ -54,6 +59,9 @@ pub struct State {
     tasks: OrdMap<TaskId, Arc<Task>>,
     networks: OrdMap<NetworkId, Arc<Network>>,
     images: OrdMap<String, Arc<Image>>,
+    files: OrdMap<FileId, Arc<File>>,
+    /// Contents that are kept, by revision.
+    contents: OrdMap<(FileId, u64), Content>,
     /// Addresses of nodes on the ingress network.
     gateways: OrdMap<NodeId, Ipv4Addr>,
     requests: OrdMap<RequestId, Answered>,
@@ -74,6 +82,7 @@ pub struct State {
 struct Index {
     service_names: OrdMap<String, ServiceId>,
     network_names: OrdMap<String, NetworkId>,
+    file_names: OrdMap<(FileKind, String), FileId>,
     numbers: OrdMap<u16, NodeId>,
     vnis: OrdMap<u32, NetworkId>,
     by_service: OrdSet<(ServiceId, Slot, TaskId)>,
@@ -88,6 +97,9 @@ struct Index {
     /// Tasks by node, with what they reserve there.
     by_node: OrdMap<(NodeId, TaskId), Resources>,
     by_network: OrdSet<(NetworkId, ServiceId)>,
+    by_file: OrdSet<(FileId, ServiceId)>,
+    /// Contents that are kept and not the newest of their file.
+    superseded: OrdSet<(FileId, u64)>,
     addresses: OrdMap<(NetworkId, Ipv4Addr), Holder>,
     ports: OrdMap<(Protocol, u16, ServiceId), PublishMode>,
     loads: OrdMap<NodeId, Load>,

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use ipnet::Ipv4Net;
 use skep_proto::cluster::Cluster;
 use skep_proto::event::Event;
+use skep_proto::file::{Content, File, FileId};
 use skep_proto::ids::{NetworkId, NodeId, RequestId, ServiceId};
 use skep_proto::image::Image;
 use skep_proto::network::Network;
@@ -48,6 +49,10 @@ pub enum Object {
     Node(Arc<Node>),
     /// A node's address on ingress; comes after the networks.
     Gateway(NodeId, Ipv4Addr),
+    /// A secret or config; comes before services.
+    File(Arc<File>),
+    /// A content that is kept, with its revision; comes after its file.
+    Content(FileId, u64, Content),
     /// A service; comes before its tasks.
     Service(Arc<Service>),
     /// A task and when what happened to it.
@@ -87,6 +92,11 @@ impl State {
                 self.revisions
                     .iter()
                     .map(|(id, index)| Object::Revision(*id, *index)),
+            )
+            .chain(self.files.values().cloned().map(Object::File))
+            .chain(
+                self.contents()
+                    .map(|(id, revision, it)| Object::Content(id, revision, it.clone())),
             )
             .chain(self.services.values().cloned().map(Object::Service))
             .chain(
@@ -137,6 +147,8 @@ impl State {
             Object::Revision(network, index) => {
                 self.revisions.insert(network, index);
             }
+            Object::File(file) => self.index_file(file.id, Some(file)),
+            Object::Content(id, revision, it) => self.index_content(id, revision, Some(it)),
             Object::Service(service) => self.index_service(service.id, Some(service)),
             Object::Task(task, times) => self.index_task(task.id, Some((task, times))),
             Object::Image(image) => {

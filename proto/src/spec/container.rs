@@ -192,4 +192,6 @@ pub struct FileUse<I> {
     pub gid: u32,
     /// Permission bits; the default is 0444.
     pub mode: u32,
+    /// The revision it began with; nothing until a manager has filled in the newest.
+    pub revision: Option<u64>,
 }

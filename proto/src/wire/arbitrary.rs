@@ -13,8 +13,11 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use super::WireId;
-use crate::assignment::{AssignedAttachment, AssignedTask, Assignment, Generation, Report};
+use crate::assignment::{
+    AssignedAttachment, AssignedFile, AssignedTask, Assignment, Generation, Report,
+};
 use crate::cluster::{Authority, Cluster, ClusterSpec, JoinSecrets};
+use crate::file::{File, FileId, FileKind, FileRevision, FileSpec, Rotation};
 use crate::ids::RaftId;
 use crate::image::{Digest, RegistryAuth};
 use crate::network::{Network, NetworkSpec};
@@ -359,6 +362,39 @@ impl Draw {
                     password: draw.text(),
                     identity_token: draw.text(),
                 })
+            }),
+            files: self.list(|draw| AssignedFile {
+                file: draw.file_id(),
+                revision: draw.0.random(),
+                signal: draw.option(|draw| (draw.0.random(), draw.0.random())),
+            }),
+        }
+    }
+
+    fn file_id(&mut self) -> FileId {
+        FileId::new(self.pick(&FileKind::ALL), self.0.random())
+    }
+
+    /// A secret or config.
+    pub(crate) fn stored_file(&mut self) -> File {
+        File {
+            id: self.file_id(),
+            version: self.0.random(),
+            created: self.wall(),
+            updated: self.wall(),
+            spec: FileSpec {
+                name: self.text(),
+                labels: self.map(),
+            },
+            revisions: self.list(|draw| FileRevision {
+                number: draw.0.random(),
+                at: draw.wall(),
+                by: draw.text(),
+                size: draw.0.random(),
+                rotation: match draw.option(|draw| draw.option(|draw| draw.0.random())) {
+                    Some(signal) => Rotation::InPlace { signal },
+                    None => Rotation::Rolling,
+                },
             }),
         }
     }

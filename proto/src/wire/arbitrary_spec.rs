@@ -61,6 +61,7 @@ impl Draw {
             uid: self.0.random(),
             gid: self.0.random(),
             mode: self.0.random(),
+            revision: self.option(|draw| draw.0.random()),
         }
     }
 

@@ -78,6 +78,7 @@ impl From<&AssignedTask> for v1::AssignedTask {
             attachments: task.attachments.iter().map(Into::into).collect(),
             drained: task.drained,
             registry_auth: task.auth.as_deref().map(Into::into),
+            files: task.files.iter().map(Into::into).collect(),
         }
     }
 }
@@ -96,6 +97,7 @@ impl TryFrom<v1::AssignedTask> for AssignedTask {
             attachments: list(from.attachments, "attachments")?,
             drained: from.drained,
             auth: from.registry_auth.map(|auth| Arc::new(auth.into())),
+            files: list(from.files, "files")?,
         })
     }
 }

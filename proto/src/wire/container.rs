@@ -105,6 +105,7 @@ impl<I: WireId> From<&FileUse<I>> for v1::FileUse {
             uid: used.uid,
             gid: used.gid,
             mode: used.mode,
+            revision: used.revision,
         }
     }
 }
@@ -120,6 +121,7 @@ impl<I: WireId> TryFrom<v1::FileUse> for FileUse<I> {
             uid: from.uid,
             gid: from.gid,
             mode: from.mode,
+            revision: from.revision,
         })
     }
 }

@@ -3,6 +3,7 @@
 use super::{WireError, v1};
 use crate::constraint::Operator;
 use crate::event::{Action, EventKind};
+use crate::file::FileKind;
 use crate::node::{Availability, NodeState, Role};
 use crate::service::UpdateState;
 use crate::spec::{
@@ -70,6 +71,7 @@ enumeration!(
     Rslave
 );
 enumeration!(Seccomp, Seccomp, Docker, Unconfined);
+enumeration!(FileKind, FileKind, Secret, Config);
 enumeration!(EndpointMode, EndpointMode, Vip, Dnsrr);
 enumeration!(FailureAction, FailureAction, Pause, Continue, Rollback);
 enumeration!(UpdateOrder, UpdateOrder, StopFirst, StartFirst);

@@ -11,6 +11,7 @@ mod difference;
 mod enumeration;
 mod event;
 mod field;
+mod file;
 mod network;
 mod node;
 mod registry;
@@ -30,6 +31,7 @@ pub use field::{
     millis, network_port, number, optional, request_id,
 };
 
+pub use file::{content, content_message};
 pub use registry::with_auth;
 
 /// The generated messages, clients and servers. Named only in doors.

@@ -10,6 +10,7 @@ use super::{WireError, v1};
 use crate::assignment::{Assignment, Report};
 use crate::cluster::Cluster;
 use crate::difference::{Difference, difference};
+use crate::file::File;
 use crate::network::Network;
 use crate::node::Node;
 use crate::service::Service;
@@ -33,6 +34,7 @@ proptest! {
         round_trip::<v1::Task, Task>(&draw.task());
         round_trip::<v1::Node, Node>(&draw.node());
         round_trip::<v1::Network, Network>(&draw.network());
+        round_trip::<v1::StoredFile, File>(&draw.stored_file());
         round_trip::<v1::Cluster, Cluster>(&draw.cluster());
         round_trip::<v1::Report, Report>(&draw.report());
         let (old, new) = (draw.assignment(), draw.assignment());

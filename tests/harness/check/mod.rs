@@ -3,6 +3,7 @@
 //! A check looks at objects and never at indexes: those are what may be wrong. `Err` says what was found.
 
 mod ends;
+mod files;
 mod plans;
 mod states;
 mod updates;
@@ -11,6 +12,9 @@ pub use ends::{
     a_settled_plan_is_empty, acknowledged_is_kept, every_service_reaches_its_replicas,
     every_update_comes_to_an_end, only_what_is_wanted_runs, removed_services_are_gone,
     what_runs_is_where_it_may,
+};
+pub use files::{
+    no_secret_reaches_a_node_without_need, old_contents_are_gone, what_runs_has_its_files,
 };
 pub use plans::{apply_never_panics, same_input_gives_the_same_plan};
 pub use states::{

@@ -53,11 +53,15 @@ pub enum Bug {
     StopsTooMany,
     /// An update forgets slots that it has given up.
     ForgetsSlots,
+    /// Every node is sent every secret.
+    SecretsEverywhere,
+    /// A machine does not replace what was rotated.
+    NeverReplaces,
 }
 
 impl Bug {
     /// Every bug, with the number of the invariant whose check must catch it.
-    pub const ALL: [(Self, u8); 19] = [
+    pub const ALL: [(Self, u8); 21] = [
         (Self::StatusFallsBack, 1),
         (Self::TaskMoves, 2),
         (Self::TwoInASlot, 3),
@@ -77,6 +81,8 @@ impl Bug {
         (Self::ToldTooEarly, 13),
         (Self::StopsTooMany, 14),
         (Self::ForgetsSlots, 14),
+        (Self::SecretsEverywhere, 15),
+        (Self::NeverReplaces, 15),
     ];
 }
 

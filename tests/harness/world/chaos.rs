@@ -95,12 +95,12 @@ impl World {
                         leader.hear(beat, state, self.now);
                     }
                 }
-                Mail::ToMachine(node, assignment) => {
+                Mail::ToMachine(node, assignment, contents) => {
                     if let Some(machine) = self.machines.get_mut(&node)
                         && machine.alive
                         && !machine.cut
                     {
-                        machine.obey(assignment);
+                        machine.obey(assignment, contents);
                     }
                 }
             }

@@ -3,7 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use skep_proto::assignment::{Assignment, Generation};
+use skep_proto::assignment::{AssignedTask, Assignment, Generation};
+use skep_proto::file::FileId;
 use skep_proto::ids::{NetworkId, NodeId, TaskId};
 use skep_proto::task::TaskStatus;
 use skep_proto::time::WallTime;
@@ -29,6 +30,8 @@ pub struct Machine {
     /// A bug that is planted in it.
     pub bug: Option<Bug>,
     assignment: Option<Assignment>,
+    /// Contents of secrets and configs: in memory.
+    contents: BTreeSet<(FileId, u64)>,
     held: BTreeMap<TaskId, Held>,
     next_beat: u64,
 }
@@ -64,6 +67,7 @@ impl Machine {
             boot: 1,
             bug: None,
             assignment: None,
+            contents: BTreeSet::new(),
             held: BTreeMap::new(),
             next_beat: 0,
         }
@@ -74,6 +78,7 @@ impl Machine {
         self.alive = true;
         self.boot += 1;
         self.next_beat = now;
+        self.contents.clear();
         for held in self.held.values_mut() {
             held.act = None;
             held.local.stage = match held.local.stage.clone() {
@@ -85,9 +90,12 @@ impl Machine {
     }
 
     /// Takes an assignment, unless it has a newer one.
-    pub fn obey(&mut self, new: Assignment) {
+    pub fn obey(&mut self, new: Assignment, contents: BTreeSet<(FileId, u64)>) {
         let generation = self.assignment.as_ref().map(|old| old.generation);
         if generation.is_none_or(|old| old <= new.generation) {
+            self.contents.extend(contents);
+            let needed = new.contents();
+            self.contents.retain(|key| needed.contains(key));
             self.assignment = Some(new);
             self.next_beat = 0;
         }
@@ -100,6 +108,14 @@ impl Machine {
             .iter()
             .filter(|(_, held)| runs(held))
             .map(|(id, _)| *id)
+            .collect()
+    }
+
+    /// What each container that runs shows of secrets and configs.
+    pub fn shown(&self) -> BTreeMap<TaskId, BTreeMap<FileId, u64>> {
+        let running = self.running();
+        let held = self.held.iter().filter(|(id, _)| running.contains(id));
+        held.map(|(id, held)| (*id, held.local.files.clone()))
             .collect()
     }
 
@@ -137,20 +153,18 @@ impl Machine {
         let mut statuses = Vec::new();
         for id in all {
             let held = self.held.entry(id).or_default();
-            if finish(held, now, rng, faults) {
+            let task = assignment.tasks.get(&id).map(AsRef::as_ref);
+            if finish(held, task, now, (rng, faults)) {
                 self.next_beat = now;
             }
+            held.local.contents.clone_from(&self.contents);
             let moment = Moment(std::time::Duration::from_millis(now));
-            let next = step(
-                assignment.tasks.get(&id).map(AsRef::as_ref),
-                &held.local,
-                moment,
-            );
+            let next = step(task, &held.local, moment);
             statuses.extend(next.status.map(|status| (id, status)));
             if next.action == Action::Forget {
                 self.held.remove(&id);
             } else if held.act.is_none_or(|(act, _)| act != next.action)
-                && !refuses(self.bug, next.action)
+                && !refuses(self.bug, next.action, &held.local.stage)
             {
                 held.act = Some((next.action, now + rng.below(200)));
             }
@@ -160,18 +174,24 @@ impl Machine {
     }
 }
 
-fn refuses(bug: Option<Bug>, action: Action) -> bool {
+fn refuses(bug: Option<Bug>, action: Action, stage: &Stage) -> bool {
     match bug {
         Some(Bug::ReplacedKeepsRunning) => {
             matches!(action, Action::SignalStop(_) | Action::Kill)
         }
         Some(Bug::NeverStarts) => action == Action::Start,
+        Some(Bug::NeverReplaces) => action == Action::Give && *stage != Stage::Created,
         _ => false,
     }
 }
 
 /// Carries out what was begun, if it is done by now; says whether something changed.
-fn finish(held: &mut Held, now: u64, rng: &mut Rng, faults: bool) -> bool {
+fn finish(
+    held: &mut Held,
+    task: Option<&AssignedTask>,
+    now: u64,
+    (rng, faults): (&mut Rng, bool),
+) -> bool {
     if let Stage::Running { .. } = held.local.stage
         && faults
         && rng.in_thousand(4)
@@ -191,7 +211,16 @@ fn finish(held: &mut Held, now: u64, rng: &mut Rng, faults: bool) -> bool {
         Action::FetchImage if faults && rng.in_thousand(20) => ended(Cause::CouldNotBegin),
         Action::FetchImage => Stage::Fetched,
         Action::Attach => Stage::Attached,
-        Action::Create => Stage::Created,
+        Action::Create => {
+            held.local.files.clear();
+            Stage::Created
+        }
+        Action::Give => {
+            let files = task.into_iter().flat_map(|task| &task.files);
+            let here = files.filter(|it| held.local.contents.contains(&(it.file, it.revision)));
+            held.local.files = here.map(|it| (it.file, it.revision)).collect();
+            return true;
+        }
         Action::Start => {
             held.local.health = Checked::Never;
             Stage::Running { pid: 7 }

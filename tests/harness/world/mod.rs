@@ -7,12 +7,13 @@
 
 pub mod bug;
 mod chaos;
+mod files;
 mod leader;
 mod machine;
 pub mod rng;
 mod user;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use skep_manager::plan::{Ids, Scope, plan_within};
@@ -24,6 +25,7 @@ use skep_proto::service::UpdateState;
 use crate::builders;
 use crate::check::{self, Broken, Check};
 use bug::Bug;
+use files::Held;
 use leader::{Flight, Kind, Leader};
 use machine::{Beat, Machine};
 use rng::Rng;
@@ -63,6 +65,8 @@ pub struct Summary {
     pub completed: u64,
     /// Updates that went back.
     pub rollbacks: u64,
+    /// Secrets and configs that were rotated.
+    pub rotations: u64,
 }
 
 struct World {
@@ -88,7 +92,8 @@ struct World {
 #[derive(Clone)]
 enum Mail {
     ToLeader(Beat),
-    ToMachine(NodeId, Assignment),
+    /// What it is to do, and contents of secrets and configs.
+    ToMachine(NodeId, Assignment, BTreeSet<Held>),
 }
 
 /// Lives one world.
@@ -96,26 +101,44 @@ enum Mail {
 /// # Errors
 /// The invariants that broke first.
 pub fn live(seed: u64, bug: Option<Bug>) -> Result<Summary, Vec<Broken>> {
+    World::new(seed, bug).live()
+}
+
+/// Lives one world in which services use secrets and configs, which are rotated.
+///
+/// # Errors
+/// As [`live`].
+pub fn live_with_files(seed: u64, bug: Option<Bug>) -> Result<Summary, Vec<Broken>> {
     let mut world = World::new(seed, bug);
-    for _ in 0..FAULTS {
-        world.suffer();
-        world.tick();
-        world.verdict()?;
-    }
-    world.heal();
-    for tick in 0..SETTLE {
-        world.tick();
-        world.verdict()?;
-        if tick % 20 == 19 && world.ends().is_empty() {
-            break;
-        }
-    }
-    world.broken = world.ends();
-    world.verdict()?;
-    Ok(world.summary)
+    world.user.files = true;
+    world.log.push(Entry {
+        changes: files::at_first().collect(),
+        ..Entry::default()
+    });
+    world.live()
 }
 
 impl World {
+    fn live(mut self) -> Result<Summary, Vec<Broken>> {
+        let world = &mut self;
+        for _ in 0..FAULTS {
+            world.suffer();
+            world.tick();
+            world.verdict()?;
+        }
+        world.heal();
+        for tick in 0..SETTLE {
+            world.tick();
+            world.verdict()?;
+            if tick % 20 == 19 && world.ends().is_empty() {
+                break;
+            }
+        }
+        world.broken = world.ends();
+        world.verdict()?;
+        Ok(world.summary)
+    }
+
     fn new(seed: u64, bug: Option<Bug>) -> Self {
         let nodes = (1..=MACHINES).map(builders::node);
         let machine = |number| {
@@ -200,7 +223,11 @@ impl World {
         }
         self.plan(leader);
         for (node, assignment) in leader.dispatch(&self.replicas[leader.replica], self.now) {
-            self.post(node, Mail::ToMachine(node, assignment));
+            let state = &self.replicas[leader.replica];
+            let contents = files::sent(self.bug, state, &assignment);
+            let check = check::no_secret_reaches_a_node_without_need(state, node, &contents);
+            self.note(15, check);
+            self.post(node, Mail::ToMachine(node, assignment, contents));
         }
     }
 
@@ -314,6 +341,8 @@ impl World {
     }
 
     fn check_states(&mut self, before: &State, after: &State) {
+        let newest = |state: &State| state.files().map(|file| file.newest()).sum::<u64>();
+        self.summary.rotations += newest(after).saturating_sub(newest(before).max(2));
         if after.tasks().count() > before.tasks().count() {
             self.summary.tasks += 1;
         }
@@ -414,7 +443,9 @@ impl World {
         // A machine that was removed while it was away is refused, not told through an assignment.
         let members = self.machines.values();
         let members = members.filter(|it| state.node(it.node).is_some());
-        let running = members.map(|it| (it.node, it.running())).collect();
+        let members: Vec<&Machine> = members.collect();
+        let running = members.iter().map(|it| (it.node, it.running())).collect();
+        let shown = members.iter().flat_map(|it| it.shown()).collect();
         let time = leader.time(self.now);
         let plan = plan_within(
             Scope::Full,
@@ -441,6 +472,8 @@ impl World {
             (11, check::indexes_follow_from_objects(state)),
             (12, check::every_service_reaches_its_replicas(state)),
             (12, check::every_update_comes_to_an_end(state)),
+            (15, check::what_runs_has_its_files(state, &shown)),
+            (15, check::old_contents_are_gone(state)),
             (13, check::acknowledged_is_kept(state, &self.user.told)),
         ];
         checks

@@ -7,6 +7,7 @@ use std::time::Duration;
 use skep_manager::plan::{Author, new_network, paused, resumed, revised, rolled_back};
 use skep_manager::state::{Answer, Change, Entry, Misfit, State};
 use skep_proto::constraint::{Constraint, Key};
+use skep_proto::file::{FileId, Rotation};
 use skep_proto::ids::{NetworkId, NodeId, RequestId};
 use skep_proto::node::{Availability, NodeState};
 use skep_proto::resources::Resources;
@@ -17,6 +18,7 @@ use skep_proto::spec::{
 };
 use skep_proto::time::{ClusterTime, WallTime};
 
+use super::files;
 use super::rng::Rng;
 use crate::builders::{self, MIB};
 
@@ -45,6 +47,8 @@ pub enum Command {
     Network(NetworkId, String),
     /// `network rm`
     RemoveNetwork(String),
+    /// `secret rotate`
+    Rotate(FileId, Rotation),
     /// `node rm` of a node that is down
     RemoveNode(NodeId),
 }
@@ -52,6 +56,8 @@ pub enum Command {
 /// The user's side.
 #[derive(Clone, Debug, Default)]
 pub struct User {
+    /// It uses secrets and configs.
+    pub files: bool,
     /// Asked and not answered.
     pub asked: Option<Asked>,
     /// What it was told: mode of each service by name, `None` for one that was removed.
@@ -77,7 +83,16 @@ impl User {
         if self.asked.is_some() {
             return;
         }
-        let command = think(state, rng);
+        let command = match self.files && rng.in_thousand(120) {
+            true => rotate(rng),
+            false => think(state, rng),
+        };
+        let command = match command {
+            Command::Create(service) if self.files => {
+                Command::Create(with_files(service, state, rng))
+            }
+            other => other,
+        };
         self.asked = Some(Asked {
             request: RequestId::new(rng.id()),
             command,
@@ -122,6 +137,21 @@ impl User {
             self.asked = None;
         }
     }
+}
+
+fn rotate(rng: &mut Rng) -> Command {
+    let rotation = match rng.below(3) {
+        0 => Rotation::InPlace { signal: Some(1) },
+        1 => Rotation::InPlace { signal: None },
+        _ => Rotation::Rolling,
+    };
+    Command::Rotate(files::FILES[rng.index(2)], rotation)
+}
+
+fn with_files(service: Arc<Service>, state: &State, rng: &mut Rng) -> Arc<Service> {
+    let mut spec = ServiceSpec::clone(&service.spec);
+    files::give(&mut spec.task, state, rng);
+    Arc::new(builders::service(service.id.bits(), spec))
 }
 
 fn think(state: &State, rng: &mut Rng) -> Command {
@@ -336,6 +366,9 @@ pub fn entry(asked: &Asked, state: &State, (time, wall): (ClusterTime, WallTime)
             let (node, version) = (*id, found.version);
             (Change::DeleteNode { node, version }, Answer::Done)
         }
+        Command::Rotate(id, rotation) => {
+            (files::rotated(state, *id, *rotation)?, Answer::File(*id))
+        }
         Command::RemoveNetwork(name) => {
             let found = state.network_named(name)?;
             let (network, version) = (found.id, found.version);
@@ -359,6 +392,7 @@ fn update(state: &State, name: &str, settings: &UpdateConfig) -> Option<(Change,
     let old = state.service_named(name)?;
     let mut spec = ServiceSpec::clone(&old.spec);
     spec.task.force += 1;
+    files::repin(&mut spec.task, state);
     if !spec.mode.is_job() {
         spec.update = settings.clone();
         spec.rollback = settings.clone();

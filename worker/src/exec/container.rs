@@ -24,7 +24,7 @@ use super::image::registry::Registries;
 use super::image::{Source, Store};
 use super::obtain::Origins;
 use super::runtime::{Container, Ended, ExecPlan, RunEnd, Runtime, State};
-use super::{Exec, ExecError, Exit, Found, FoundStage};
+use super::{Exec, ExecError, Exit, Found, FoundStage, GivenFile, shown};
 use crate::health::Check;
 use crate::measures::measures;
 use crate::volumes::Volumes;
@@ -198,6 +198,18 @@ impl<S: Source + 'static> Exec for ContainerExec<S> {
                 Err(error)
             }
         }
+    }
+
+    async fn give(&self, task: TaskId, given: Vec<GivenFile>) -> Result<(), ExecError> {
+        let container = self.container(task)?;
+        let gone = || ExecError::new(format!("task {task} has no process"));
+        let inside = shown::open(container.pid().ok_or_else(gone)?)?;
+        // It is there now, so it was when its number was looked up.
+        match container.state().await.map_err(chain)? {
+            State::Created | State::Running => {}
+            State::Ended(_) => return Err(gone()),
+        }
+        off_runtime(move || shown::show(&inside, &given)).await
     }
 
     async fn start(&self, task: TaskId) -> Result<i32, ExecError> {

@@ -3,10 +3,14 @@
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::FutureExt;
+use skep_proto::file::{Content, FileKind};
+use skep_proto::ids::{ConfigId, SecretId};
+use skep_proto::spec::FileUse;
 use skep_proto::task::TaskState;
 
 use super::*;
@@ -124,6 +128,88 @@ async fn the_built_in_image_runs_and_leaves_nothing() {
     exec.remove(TASK).await.unwrap();
     assert!(!exec.store.in_use(&exec.origins.built_in));
     rig.is_empty();
+}
+
+fn shown(target: &str, text: &str, kind: FileKind) -> GivenFile {
+    GivenFile {
+        target: target.to_owned(),
+        content: Content::new(text.as_bytes().to_vec()),
+        kind,
+        uid: 103,
+        gid: 104,
+        mode: 0o440,
+    }
+}
+
+#[tokio::test]
+async fn secrets_and_configs_show_in_memory_and_are_replaced_at_once() {
+    let rig = Rig::new("given");
+    let exec = rig.exec();
+    let mut task = hello(&[]);
+    let container = &mut Arc::make_mut(&mut task.spec).container;
+    container.read_only = true;
+    container.secrets = vec![used(SecretId::new(1), "/run/secrets/key")];
+    container.configs = vec![used(ConfigId::new(1), "/etc/deep/down/page")];
+    exec.fetch(&task).await.unwrap();
+    exec.create(&task, &rig.netns()).await.unwrap();
+    let files = |key: &str, page: &str| {
+        vec![
+            shown("/run/secrets/key", key, FileKind::Secret),
+            shown("/etc/deep/down/page", page, FileKind::Config),
+        ]
+    };
+    exec.give(TASK, files("open", "one")).await.unwrap();
+    let pid = exec.start(TASK).await.unwrap();
+    let root = PathBuf::from(format!("/proc/{pid}/root"));
+    let (key, page) = (
+        root.join("run/secrets/key"),
+        root.join("etc/deep/down/page"),
+    );
+    assert_eq!(fs::read_to_string(&key).unwrap(), "open");
+    assert_eq!(fs::read_to_string(&page).unwrap(), "one");
+    let meta = fs::metadata(&key).unwrap();
+    assert_eq!(
+        (meta.uid(), meta.gid(), meta.mode() & 0o7777),
+        (103, 104, 0o440)
+    );
+    let refused = fs::write(&key, "other").unwrap_err();
+    assert_eq!(refused.raw_os_error(), Some(libc::EROFS));
+    let mounts = || fs::read_to_string(format!("/proc/{pid}/mountinfo")).unwrap();
+    let before = mounts().lines().count();
+    let mut held = fs::File::open(&key).unwrap();
+    for round in 0..5 {
+        let (key_text, page_text) = (format!("key {round}"), format!("page {round}"));
+        exec.give(TASK, files(&key_text, &page_text)).await.unwrap();
+        assert_eq!(fs::read_to_string(&key).unwrap(), key_text);
+        assert_eq!(fs::read_to_string(&page).unwrap(), page_text);
+    }
+    let mut text = String::new();
+    io::Read::read_to_string(&mut held, &mut text).unwrap();
+    assert_eq!(text, "open", "whoever reads goes on with what it opened");
+    if beneath() {
+        assert_eq!(mounts().lines().count(), before, "{}", mounts());
+    }
+    let own = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    assert!(
+        !own.contains(" ramfs skep "),
+        "no mount of the node shows them"
+    );
+    exec.kill(TASK).await.unwrap();
+    ended(&exec).await;
+    exec.remove(TASK).await.unwrap();
+    rig.is_empty();
+}
+
+fn used<I>(id: I, target: &str) -> FileUse<I> {
+    FileUse {
+        id,
+        name: "x".into(),
+        target: target.into(),
+        uid: 0,
+        gid: 0,
+        mode: 0o444,
+        revision: None,
+    }
 }
 
 #[tokio::test]
@@ -248,4 +334,13 @@ async fn a_mount_source_that_is_missing_is_named_with_the_node() {
         .to_string();
     assert!(error.contains("/no/such/source on node"), "{error}");
     rig.is_empty();
+}
+
+/// Whether the kernel can put a mount beneath another: 6.5 and later.
+fn beneath() -> bool {
+    let name = rustix::system::uname();
+    let release = name.release().to_string_lossy().into_owned();
+    let mut numbers = release.split(['.', '-']).map(str::parse::<u32>);
+    let mut next = || numbers.next().and_then(Result::ok).unwrap_or(0);
+    (next(), next()) >= (6, 5)
 }

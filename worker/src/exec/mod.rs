@@ -14,12 +14,14 @@ mod obtain;
 pub mod runtime;
 pub mod seccomp;
 pub mod shim;
+mod shown;
 
 use std::future::Future;
 use std::path::Path;
 use std::time::Duration;
 
 use skep_proto::assignment::AssignedTask;
+use skep_proto::file::{Content, FileKind};
 use skep_proto::ids::TaskId;
 use skep_proto::image::Digest;
 use skep_proto::time::WallTime;
@@ -100,6 +102,23 @@ pub enum FoundStage {
     Ended(Exit),
 }
 
+/// A secret or config as a container shows it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct GivenFile {
+    /// Absolute, in the container.
+    pub target: String,
+    /// What it holds.
+    pub content: Content,
+    /// Secrets cannot be run.
+    pub kind: FileKind,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Permission bits.
+    pub mode: u32,
+}
+
 /// What a task needs of this machine besides its network.
 pub trait Exec: Send + Sync + 'static {
     /// Makes the task's image be here, whole and verified, and stay until the task is removed. May be dropped
@@ -112,6 +131,14 @@ pub trait Exec: Send + Sync + 'static {
         &self,
         task: &AssignedTask,
         netns: &Path,
+    ) -> impl Future<Output = Result<(), ExecError>> + Send;
+
+    /// Shows files in its container, made or running; each takes the place of what was shown there, at once. What
+    /// they hold is on no disk.
+    fn give(
+        &self,
+        task: TaskId,
+        files: Vec<GivenFile>,
     ) -> impl Future<Output = Result<(), ExecError>> + Send;
 
     /// Runs its program and gives its process id.

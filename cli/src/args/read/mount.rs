@@ -179,7 +179,7 @@ fn propagation(text: &str) -> Result<Propagation, String> {
 }
 
 /// Splits at commas; a field in double quotes keeps them, and `""` in it is one quote (RFC 4180).
-fn fields(text: &str) -> Result<Vec<String>, String> {
+pub(super) fn fields(text: &str) -> Result<Vec<String>, String> {
     let (mut fields, mut field, mut quoted) = (Vec::new(), String::new(), false);
     let mut chars = text.chars().peekable();
     while let Some(c) = chars.next() {

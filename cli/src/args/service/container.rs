@@ -83,6 +83,12 @@ pub struct ContainerArgs {
     /// Mount a volume or a directory of the node: NAME|PATH:TARGET[:ro,…].
     #[arg(long, short, value_name = "VOLUME", value_parser = read::mount::short)]
     pub volume: Vec<Mount>,
+    /// Give it a secret: NAME, or `source=…[,target=…][,uid=…][,gid=…][,mode=…]` [default target: /run/secrets/NAME].
+    #[arg(long, value_name = "SECRET", value_parser = read::file::wish)]
+    pub secret: Vec<read::file::Wish>,
+    /// Give it a config: NAME, or `source=…[,target=…][,uid=…][,gid=…][,mode=…]` [default target: /NAME].
+    #[arg(long, value_name = "CONFIG", value_parser = read::file::wish)]
+    pub config: Vec<read::file::Wish>,
 }
 
 /// The health check of a service's containers.

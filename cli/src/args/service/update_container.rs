@@ -89,6 +89,18 @@ pub struct UpdateContainerArgs {
     /// Remove what is mounted there.
     #[arg(long, value_name = "TARGET")]
     pub mount_rm: Vec<String>,
+    /// Give it a secret, as --secret of create; what showed at its target goes.
+    #[arg(long, value_name = "SECRET", value_parser = read::file::wish)]
+    pub secret_add: Vec<read::file::Wish>,
+    /// Give it this secret no longer.
+    #[arg(long, value_name = "NAME")]
+    pub secret_rm: Vec<String>,
+    /// Give it a config, as --config of create; what showed at its target goes.
+    #[arg(long, value_name = "CONFIG", value_parser = read::file::wish)]
+    pub config_add: Vec<read::file::Wish>,
+    /// Give it this config no longer.
+    #[arg(long, value_name = "NAME")]
+    pub config_rm: Vec<String>,
     /// A line for /bin/sh inside that says by exit code 0 that the container is well.
     #[arg(long, value_name = "COMMAND", conflicts_with = "no_healthcheck")]
     pub health_cmd: Option<String>,

@@ -33,7 +33,7 @@ fn version(index: u64) -> Value {
     json!({ "Index": index })
 }
 
-fn time(at: WallTime) -> Value {
+pub(super) fn time(at: WallTime) -> Value {
     rows::time(at).into()
 }
 

@@ -9,7 +9,7 @@ use skep_proto::spec::{
 };
 use skep_proto::wire::{self, v1};
 
-use super::{container, finish, me, network_id};
+use super::{container, files, finish, me, network_id};
 use crate::args::service::{ConditionArg, CreateArgs};
 use crate::commands::client::{Client, persist, request};
 use crate::commands::labels;
@@ -55,6 +55,7 @@ async fn spec(client: &Client, args: CreateArgs) -> anyhow::Result<ServiceSpec> 
     let (mut update, mut rollback) = (UpdateConfig::default(), UpdateConfig::default());
     args.rollout.fill(&mut update, &mut rollback);
     let placement = args.placement.clone();
+    let wanted = files::find(client, &args.container.secret, &args.container.config).await?;
     let mode = placement.mode()?;
     let task = TaskSpec {
         limits: Limits {
@@ -82,7 +83,11 @@ async fn spec(client: &Client, args: CreateArgs) -> anyhow::Result<ServiceSpec> 
         spread: placement.placement_pref.clone(),
         max_per_node: placement.replicas_max_per_node.filter(|most| *most > 0),
         generic: placement.generic_resource.iter().cloned().collect(),
-        ..TaskSpec::new(container(args)?)
+        ..TaskSpec::new(ContainerSpec {
+            secrets: wanted.secrets,
+            configs: wanted.configs,
+            ..container(args)?
+        })
     };
     Ok(ServiceSpec {
         labels,

@@ -6,6 +6,7 @@ mod change_placement;
 mod container;
 mod create;
 mod differ;
+pub mod files;
 mod update;
 
 use std::process::ExitCode;

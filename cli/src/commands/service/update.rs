@@ -9,7 +9,7 @@ use skep_proto::wire::v1;
 
 use super::change::{Networks, changed};
 use super::differ::differences;
-use super::{get, network_id};
+use super::{files, get, network_id};
 use crate::args::service::{RollbackArgs, UpdateArgs, WaitArgs};
 use crate::commands::client::{Client, persist, request};
 use crate::commands::verdict::{End, Goal};
@@ -50,7 +50,10 @@ pub async fn rollback(client: &Client, args: RollbackArgs) -> anyhow::Result<Exi
 async fn update(client: &Client, args: UpdateArgs) -> anyhow::Result<ExitCode> {
     let old = read(client, &args.service).await?;
     let networks = networks(client, &args).await?;
-    let new = changed(&old.spec, &args, networks)?;
+    let container = &args.container;
+    let added = files::find(client, &container.secret_add, &container.config_add).await?;
+    let mut new = changed(&old.spec, &args, networks)?;
+    files::change(&mut new.task.container, container, added);
     let registry_auth = match &args.image {
         Some(image) => login::for_image(image, &args.origin)?,
         None => None,

@@ -14,6 +14,7 @@ use skep_proto::wire::{self, v1};
 use tonic::{Code, Response, Status};
 
 use super::end::End;
+use super::stored;
 use crate::commands::client::{Client, request};
 use crate::commands::service::me;
 use crate::output;
@@ -91,7 +92,11 @@ pub async fn networks(client: &Client) -> anyhow::Result<Vec<Network>> {
 
 /// What the cluster has.
 pub async fn present(client: &Client) -> anyhow::Result<Present> {
-    let (networks, entries) = tokio::try_join!(networks(client), services(client, None))?;
+    let (networks, files, entries) = tokio::try_join!(
+        networks(client),
+        stored::all(client),
+        services(client, None)
+    )?;
     let mut services = Vec::new();
     for entry in entries {
         let service = Service::try_from(entry.service.context("an answer without a service")?)?;
@@ -104,7 +109,11 @@ pub async fn present(client: &Client) -> anyhow::Result<Present> {
             });
         }
     }
-    Ok(Present { networks, services })
+    Ok(Present {
+        networks,
+        files,
+        services,
+    })
 }
 
 /// Makes a network.

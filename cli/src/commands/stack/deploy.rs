@@ -1,5 +1,6 @@
 //! `skep stack deploy` and `diff`: from files to a plan, from a plan to calls, then wait.
 
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -7,7 +8,7 @@ use skep_deploy::stack::{Plan, Step, Wanted, plan};
 
 use super::end::{End, worst};
 use super::wait::{Waiting, Watched};
-use super::{cluster, differ, files};
+use super::{cluster, differ, files, stored};
 use crate::args::stack::{DeployArgs, DiffArgs, FileArgs};
 use crate::commands::client::Client;
 use crate::output;
@@ -40,7 +41,7 @@ pub async fn run(host: Option<&str>, args: DeployArgs) -> anyhow::Result<ExitCod
 /// # Errors
 /// When nothing can be printed.
 pub async fn diff(host: Option<&str>, args: DiffArgs) -> anyhow::Result<ExitCode> {
-    let (_, plan) = match planned(host, &args.stack, &args.files).await {
+    let (_, _, plan) = match planned(host, &args.stack, &args.files).await {
         Ok(planned) => planned,
         Err(error) => return Ok(told(&failed(error))),
     };
@@ -73,27 +74,23 @@ async fn planned(
     host: Option<&str>,
     stack: &str,
     files: &FileArgs,
-) -> anyhow::Result<(Client, Plan)> {
+) -> anyhow::Result<(Client, Wanted, Plan)> {
     let wanted = files::wanted(stack, &files::read(files)?)?;
-    cannot_be_carried(&wanted)?;
     let client = Client::connect(host)
         .await
         .map_err(|error| End::NoAnswer(format!("{error:#}")))?;
-    let present = cluster::present(&client).await?;
-    let plan = plan(&wanted, &present)?;
-    Ok((client, plan))
+    let plan = compared(&client, &wanted).await?;
+    Ok((client, wanted, plan))
 }
 
-fn cannot_be_carried(wanted: &Wanted) -> Result<(), End> {
-    let (secrets, configs) = (wanted.secrets.first(), wanted.configs.first());
-    let Some(first) = secrets.or(configs) else {
-        return Ok(());
-    };
-    Err(End::Refused(format!(
-        "{}: \"{}\": this release keeps no secrets and configs in the cluster; bring them into the image or \
-         a volume",
-        first.at, first.name
-    )))
+/// What takes the cluster to what is wanted. Only the cluster knows what is in a secret, so it is asked.
+async fn compared(client: &Client, wanted: &Wanted) -> anyhow::Result<Plan> {
+    let present = cluster::present(client).await?;
+    let mut plan = plan(wanted, &present)?;
+    for step in plan.files.iter_mut().filter(|step| step.present) {
+        step.same = !stored::differs(client, step).await?;
+    }
+    Ok(plan)
 }
 
 /// What would change, for a person.
@@ -101,6 +98,13 @@ fn lines(plan: &Plan, prune: bool) -> Vec<String> {
     let mut lines = Vec::new();
     for network in &plan.networks {
         lines.push(format!("+ network {}", network.name));
+    }
+    for step in plan.files.iter().filter(|step| !step.same) {
+        let (kind, name) = (step.kind, &step.wanted.name);
+        lines.push(match step.present {
+            true => format!("~ {kind} {name} (content or labels)"),
+            false => format!("+ {kind} {name}"),
+        });
     }
     for step in plan.services.iter().filter(|step| !step.same) {
         let name = &step.wanted.spec.name;
@@ -115,7 +119,7 @@ fn lines(plan: &Plan, prune: bool) -> Vec<String> {
                 let differences = differ::differences(&present.spec, &spec);
                 lines.extend(differences.iter().map(|line| format!("    {line}")));
             }
-            None => lines.push("    network: one that is to be made".to_owned()),
+            None => lines.push("    a network, secret or config that is to be made".to_owned()),
         }
     }
     if prune {
@@ -127,7 +131,7 @@ fn lines(plan: &Plan, prune: bool) -> Vec<String> {
 
 async fn attempt(host: Option<&str>, args: &DeployArgs) -> anyhow::Result<End> {
     let deadline = args.timeout.map(|timeout| Instant::now() + timeout);
-    let (client, mut plan) = planned(host, &args.stack, &args.files).await?;
+    let (client, wanted, mut plan) = planned(host, &args.stack, &args.files).await?;
     let prunes = args.prune && !plan.left_over.is_empty();
     if plan.is_empty() && !prunes {
         return Ok(End::NothingToDo);
@@ -148,7 +152,12 @@ async fn attempt(host: Option<&str>, args: &DeployArgs) -> anyhow::Result<End> {
         let id = cluster::create_network(&client, &network).await?;
         plan.made(&network.name, id);
     }
-    let mut changed = Vec::new();
+    let rotated = keep_files(&client, &mut plan, args).await?;
+    if !rotated.is_empty() {
+        // Services are at other revisions now.
+        plan = compared(&client, &wanted).await?;
+    }
+    let mut changed = rotating(&plan, &rotated);
     for step in plan.services.iter().filter(|step| !step.same) {
         for before in &step.wanted.after {
             waiting.until(before).await?;
@@ -161,6 +170,53 @@ async fn attempt(host: Option<&str>, args: &DeployArgs) -> anyhow::Result<End> {
     Ok(worst(waiting.all(changed).await))
 }
 
+/// Makes secrets and configs and gives those that are there their new content. Names of the services that are
+/// updated by that.
+async fn keep_files(
+    client: &Client,
+    plan: &mut Plan,
+    args: &DeployArgs,
+) -> anyhow::Result<BTreeSet<String>> {
+    let mut updated = BTreeSet::new();
+    for step in plan.files.clone().iter().filter(|step| !step.same) {
+        let (kind, name) = (step.kind, &step.wanted.name);
+        let wrong = |error: anyhow::Error| match error.downcast::<End>() {
+            Ok(End::Refused(why)) => {
+                End::Refused(format!("{}: {kind} {name}: {why}", step.wanted.at)).into()
+            }
+            Ok(end) => end.into(),
+            Err(error) => error.context(format!("{kind} {name}")),
+        };
+        if step.present {
+            let services = stored::renew(client, step).await.map_err(wrong)?;
+            let users = match services.is_empty() {
+                true => "nobody uses it".to_owned(),
+                false => format!("being updated: {}", services.join(", ")),
+            };
+            said(args, &format!("Rotating {kind} {name} ({users})"))?;
+            updated.extend(services);
+        } else {
+            said(args, &format!("Creating {kind} {name}"))?;
+            let id = stored::create(client, kind, &step.wanted).await;
+            plan.kept(name, id.map_err(wrong)?);
+        }
+    }
+    Ok(updated)
+}
+
+/// Services of the stack that are updated since a secret or config of theirs was rotated, and by nothing else.
+fn rotating(plan: &Plan, rotated: &BTreeSet<String>) -> Vec<Watched> {
+    let same = plan.services.iter().filter(|step| step.same);
+    let there = same.filter_map(|step| step.present.as_ref());
+    let watched = there.filter(|there| rotated.contains(&there.spec.name));
+    watched
+        .map(|there| Watched {
+            name: there.spec.name.clone(),
+            id: there.id,
+        })
+        .collect()
+}
+
 async fn apply(
     client: &Client,
     plan: &Plan,
@@ -169,7 +225,11 @@ async fn apply(
 ) -> anyhow::Result<Watched> {
     let name = step.wanted.spec.name.clone();
     let spec = plan.bind(&step.wanted, step.present.as_ref());
-    let spec = spec.ok_or_else(|| End::Refused(format!("service {name}: a network is missing")))?;
+    let spec = spec.ok_or_else(|| {
+        End::Refused(format!(
+            "service {name}: a network, secret or config is missing"
+        ))
+    })?;
     let wrong = |error: anyhow::Error| match error.downcast::<End>() {
         Ok(End::Refused(why)) => End::Refused(format!("{}: {name}: {why}", step.wanted.at)).into(),
         Ok(end) => end.into(),

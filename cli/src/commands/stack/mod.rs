@@ -6,6 +6,7 @@ mod differ;
 mod end;
 mod files;
 mod remove;
+mod stored;
 mod wait;
 
 use std::collections::BTreeMap;

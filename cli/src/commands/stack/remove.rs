@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use anyhow::bail;
 use skep_deploy::stack::NAMESPACE;
 
-use super::cluster;
 use super::end::End;
+use super::{cluster, stored};
 use crate::args::stack::RmArgs;
 use crate::commands::client::Client;
 use crate::commands::for_each;
@@ -43,12 +43,20 @@ async fn remove(client: &Client, stack: &str, detach: bool) -> anyhow::Result<()
         .iter()
         .filter(|network| ours(&network.spec.labels))
         .collect();
-    if services.is_empty() && networks.is_empty() {
+    let files = present.files.iter().filter(|file| ours(&file.spec.labels));
+    let files: Vec<_> = files.collect();
+    if services.is_empty() && networks.is_empty() && files.is_empty() {
         bail!("there is no stack \"{stack}\"; see what there is with: skep stack ls");
     }
     for service in services {
         output::line(&format!("Removing service {}", service.spec.name))?;
         cluster::remove_service(client, &service.id.to_string()).await?;
+    }
+    for file in files {
+        let (kind, name) = (file.id.kind(), &file.spec.name);
+        output::line(&format!("Removing {kind} {name}"))?;
+        let removed = stored::remove(client, file.id).await;
+        removed.map_err(|error| error.context(format!("{kind} {name}")))?;
     }
     let begin = Instant::now();
     for network in networks {

@@ -232,6 +232,7 @@ fn uses(
             uid: item.number("uid")?.unwrap_or(0),
             gid: item.number("gid")?.unwrap_or(0),
             mode: item.mode("mode")?.unwrap_or(MODE),
+            revision: None,
         });
     }
     found.sort_by(|one, other| one.target.cmp(&other.target));

@@ -5,6 +5,7 @@ use std::io;
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
+use skep_proto::file::FileKind;
 use skep_proto::network::NetworkSpec;
 use skep_proto::validate;
 
@@ -12,9 +13,6 @@ use super::Names;
 use super::fields::Fields;
 use crate::stack::place::Trouble;
 use crate::stack::wanted::{FileWanted, NAMESPACE, NetworkWanted};
-
-/// Most bytes of a secret or config, as Docker has it.
-const MOST_BYTES: usize = 1024 * 1024;
 
 /// The name in the cluster: the one that is said, else `STACK_KEY`; one that is not ours keeps its own.
 fn name(key: &str, fields: &Fields<'_>, names: &Names<'_>) -> Result<(String, bool), Trouble> {
@@ -150,6 +148,7 @@ pub fn volume(key: &str, fields: &Fields<'_>, names: &Names<'_>) -> Result<Volum
 
 /// A secret or config, with its content.
 pub fn filed(
+    kind: FileKind,
     key: &str,
     fields: &Fields<'_>,
     names: &Names<'_>,
@@ -194,12 +193,9 @@ pub fn filed(
         }
         [_] => None,
     };
-    if let Some(bytes) = content
-        .as_ref()
-        .map(Vec::len)
-        .filter(|bytes| *bytes > MOST_BYTES)
-    {
-        return Err(fields.wrong(format!("it has {bytes} bytes; {MOST_BYTES} is the most")));
+    if let Some(content) = &content {
+        validate::content(kind, &name, content.len())
+            .map_err(|error| fields.wrong(error.reason))?;
     }
     Ok(FileWanted {
         at: fields.place().clone(),

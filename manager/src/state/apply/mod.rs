@@ -3,6 +3,7 @@
 //! `apply` takes any entry, in any order, and never panics: what does not fit is dropped with a reason.
 //! Submodules check and write one kind of object each; indexes are kept by `index`.
 
+mod file;
 mod network;
 mod node;
 mod service;
@@ -107,6 +108,9 @@ impl State {
             Change::Released { task } => self.release(*task),
             Change::PutNetwork(network) => self.put_network(network),
             Change::DeleteNetwork { network, version } => self.delete_network(*network, *version),
+            Change::PutFile { file, content } => self.put_file(file, content.as_ref()),
+            Change::DeleteFile { file, version } => self.delete_file(*file, *version),
+            Change::DropContent { file, revision } => self.drop_content(*file, *revision),
             Change::PutImage(image) => self.put_image(image),
             Change::DeleteImage { name } => self.delete_image(name),
         }
@@ -194,7 +198,11 @@ impl State {
             | Change::Released { task } => of_task(task),
             Change::PutNetwork(network) => Some(Mark::Network(network.id)),
             Change::DeleteNetwork { network, .. } => Some(Mark::Network(*network)),
-            Change::PutImage(_) | Change::DeleteImage { .. } => None,
+            Change::PutImage(_)
+            | Change::DeleteImage { .. }
+            | Change::PutFile { .. }
+            | Change::DeleteFile { .. }
+            | Change::DropContent { .. } => None,
         };
         if let Some(mark) = mark {
             self.mark(mark);

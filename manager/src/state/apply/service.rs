@@ -10,7 +10,7 @@ use skep_proto::task::Slot;
 
 use super::check_version;
 use crate::state::index::{held_ports, networks_of};
-use crate::state::{Holder, Mark, Misfit, State};
+use crate::state::{Holder, Mark, Misfit, State, uses};
 
 impl State {
     pub(super) fn put_service(&mut self, service: &Arc<Service>) -> Result<(), Misfit> {
@@ -79,6 +79,7 @@ impl State {
                 });
             }
         }
+        self.check_files(new, old)?;
         for (network, vip) in &new.vips {
             self.check_address(*network, *vip, Some(Holder::Vip(new.id)))?;
         }
@@ -95,6 +96,16 @@ impl State {
             });
         }
         self.check_ports(new)
+    }
+
+    /// What a new task spec names is there. One that was there before may outlive a file when it is removed.
+    fn check_files(&self, new: &Service, old: Option<&Service>) -> Result<(), Misfit> {
+        let before = |number: &u64| old.is_some_and(|old| old.templates.contains_key(number));
+        let specs = new.templates.iter().filter(|(number, _)| !before(number));
+        let missing = specs
+            .flat_map(|(_, spec)| uses(spec))
+            .find(|(id, _)| self.file(*id).is_none());
+        missing.map_or(Ok(()), |(id, _)| Err(super::file::missing(id)))
     }
 
     fn check_unused(&self, service: &Service, revision: u64) -> Result<(), Misfit> {

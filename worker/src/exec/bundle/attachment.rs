@@ -25,6 +25,16 @@ pub enum Attachment {
     },
 }
 
+impl Attachment {
+    /// Where it shows in the container.
+    pub fn target(&self) -> PathBuf {
+        match self {
+            Self::Bind(bind) => bind.target.clone(),
+            Self::Tmpfs { target, .. } => target.clone(),
+        }
+    }
+}
+
 /// A file or directory of the host in a container.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bind {

@@ -22,6 +22,8 @@ static PROGRAM: &[u8] = include_bytes!(env!("SKEP_INIT"));
 const INIT_FILE: &str = "init";
 /// What the task's user is to know.
 const NOTE: &str = "note";
+/// An empty file.
+const PLACE: &str = "place";
 /// Files of each container, and where below /etc.
 const FILES: [&str; 3] = ["hostname", "hosts", "resolv.conf"];
 /// Where netd answers in every container.
@@ -77,6 +79,29 @@ pub(super) fn remove(files: &Path, task: TaskId) -> Result<(), ExecError> {
         ))),
         _ => Ok(()),
     }
+}
+
+/// What stands in the place of a secret or config until it is given: an empty file that cannot be written.
+pub(super) fn places(files: &Path, task: &AssignedTask) -> Result<Vec<Attachment>, ExecError> {
+    let spec = &task.spec.container;
+    let secrets = spec.secrets.iter().map(|used| &used.target);
+    let targets: Vec<&String> = secrets
+        .chain(spec.configs.iter().map(|used| &used.target))
+        .collect();
+    if targets.is_empty() {
+        return Ok(Vec::new());
+    }
+    let directory = files.join(task.id.to_string());
+    let place = directory.join(PLACE);
+    let made = fs::create_dir_all(&directory).and_then(|()| fs::write(&place, ""));
+    made.map_err(|error| failed(&place, &error))?;
+    let attachments = targets.into_iter().map(|target| {
+        Attachment::Bind(Bind {
+            read_only: true,
+            ..Bind::new(&place, target)
+        })
+    });
+    Ok(attachments.collect())
 }
 
 /// The init as a mount.

@@ -12,22 +12,25 @@ use crate::resources::hostname as node;
 use crate::volumes::Given;
 
 /// What is mounted, parents before what is below them. `volumes` are those that the task was given, by target; what
-/// no mount names was the image's wish.
+/// no mount names was the image's wish. `places` are for secrets and configs.
 pub(super) fn attachments(
     mounts: &[Mount],
     mut volumes: BTreeMap<String, Given>,
+    places: Vec<Attachment>,
 ) -> Result<Vec<Attachment>, ExecError> {
     let mut all = Vec::new();
     for mount in mounts {
         let given = volumes.remove(&mount.target);
-        all.push((&*mount.target, attachment(mount, given)?));
+        all.push((PathBuf::from(&mount.target), attachment(mount, given)?));
     }
     let images = volumes.iter().map(|(target, given)| {
         let bind = Attachment::Bind(Bind::new(&given.path, target));
-        (target.as_str(), bind)
+        (PathBuf::from(target), bind)
     });
     all.extend(images);
-    all.sort_by_key(|(target, _)| Path::new(*target).components().count());
+    let places = places.into_iter().map(|place| (place.target(), place));
+    all.extend(places);
+    all.sort_by_key(|(target, _)| target.components().count());
     Ok(all.into_iter().map(|(_, attachment)| attachment).collect())
 }
 

@@ -42,7 +42,8 @@ pub(super) fn plan(
     let (limits, reservations) = (task.spec.limits, task.spec.reservations);
     let some = |amount: u64| (amount > 0).then_some(amount);
     let mut attachments = files::write(files, task, &hostname)?;
-    attachments.extend(mounts::attachments(&spec.mounts, volumes)?);
+    let places = files::places(files, task)?;
+    attachments.extend(mounts::attachments(&spec.mounts, volumes, places)?);
     let mut args = arguments(image, spec)?;
     if spec.init {
         attachments.push(files::init(files));
