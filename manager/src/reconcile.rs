@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::leader::Live;
 use crate::measures::{measures, seconds_since};
-use crate::plan::{Ids, Scope, plan_within};
+use crate::plan::{Ids, Plan, Scope, plan_within};
 use crate::ring::{Ring, wall_time};
 use crate::state::{Entry, State};
 
@@ -38,6 +38,7 @@ pub async fn run(ring: Ring, live: Live, end: CancellationToken) {
             measures().changes.observe(pass.changes.len() as f64);
             // What was looked at counts once it is committed: until then the next pass looks there again.
             let whole = pass.looked.is_some();
+            name_late(&state, &pass);
             if commit(&ring, pass.into_entry(now, wall_time())).await && whole {
                 scope = Scope::Marked;
             }
@@ -61,6 +62,17 @@ pub async fn run(ring: Ring, live: Live, end: CancellationToken) {
             () = tokio::time::sleep(pause.clamp(SHORTEST, LONGEST)) => {}
             () = end.cancelled() => return,
         }
+    }
+}
+
+/// Says which nodes were waited for in vain before a task is stopped.
+fn name_late(state: &State, pass: &Plan) {
+    for (task, nodes) in &pass.late {
+        let names = nodes.iter().filter_map(|id| state.node(*id));
+        let names: Vec<&str> = names
+            .map(|node| node.description.hostname.as_str())
+            .collect();
+        tracing::warn!(task.id = %task, nodes = names.join(", "), "stopped though these nodes may lead clients to it");
     }
 }
 

@@ -151,6 +151,28 @@ fn a_task_that_ended_by_itself_is_tried_again_after_its_delay() {
 }
 
 #[test]
+fn an_attempt_that_fails_before_its_time_is_followed_no_sooner() {
+    let mut bench = two();
+    bench.create(1, builders::task_spec());
+    bench.settle();
+    let first = bench.wanted().remove(0);
+    bench.see(&first, TaskState::Rejected);
+    bench.settle();
+    // It is made ready during its delay, and its image cannot be had either.
+    for now in [5_000, 10_000] {
+        let waiting = bench.wanted().remove(0);
+        assert_eq!(waiting.desired, TaskState::Ready);
+        bench.see(&waiting, TaskState::Rejected);
+        let last = bench.settle();
+        assert_eq!(bench.wanted()[0].id, waiting.id);
+        assert_eq!(last.wake_at, Some(ClusterTime::from_millis(now)));
+        bench.now = now;
+        bench.settle();
+        assert_ne!(bench.wanted()[0].id, waiting.id);
+    }
+}
+
+#[test]
 fn a_policy_ends_the_attempts() {
     for (condition, attempts, ended, made) in [
         (RestartCondition::None, None, TaskState::Failed, 1),
@@ -214,14 +236,14 @@ fn a_backend_drains_before_it_is_stopped() {
         Some(EndpointState::Draining)
     );
     assert!(!bench.state.times(stopping.id).drained);
-    assert_eq!(last.wake_at, Some(ClusterTime::from_millis(2000)));
+    assert_eq!(last.wake_at, Some(ClusterTime::from_millis(10_000)));
     bench.acknowledge();
     bench.settle();
     assert!(bench.state.times(stopping.id).drained);
 }
 
 #[test]
-fn a_backend_waits_two_seconds_for_a_laggard_at_most() {
+fn a_backend_waits_ten_seconds_for_a_laggard_at_most() {
     let mut bench = two();
     bench.network();
     bench.create(2, attached());
@@ -229,7 +251,11 @@ fn a_backend_waits_two_seconds_for_a_laggard_at_most() {
     bench.run();
     bench.scale(1);
     bench.settle();
-    bench.now = 2000;
+    bench.now = 9_999;
+    bench.settle();
+    let stops = |bench: &Bench| bench.tasks(|task| bench.state.times(task.id).drained);
+    assert_eq!(stops(&bench), []);
+    bench.now = 10_000;
     bench.settle();
     let stopping = bench
         .tasks(|task| task.desired == TaskState::Remove)
@@ -269,6 +295,9 @@ fn failed_tasks_are_kept_up_to_the_history() {
     for _ in 0..8 {
         let wanted = bench.wanted().remove(0);
         bench.see(&wanted, TaskState::Failed);
+        let last = bench.settle();
+        // After some of them there is a delay.
+        bench.now = last.wake_at.map_or(bench.now, ClusterTime::millis);
         bench.settle();
     }
     assert_eq!(bench.tasks(|task| task.status.state.ended()).len(), 5);

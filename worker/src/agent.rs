@@ -304,6 +304,7 @@ fn merged(known: Local, found: &Found) -> Local {
     Local {
         stage,
         since: found.since,
+        settled: known.settled,
         stopped: known.stopped,
         killed: known.killed && !matches!(found.stage, FoundStage::Running { .. }),
         lacking: None,

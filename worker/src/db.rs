@@ -182,6 +182,7 @@ impl TaskRecord {
         Local {
             stage,
             since: WallTime::from_unix_millis(self.since_ms),
+            settled: false,
             // The grace begins anew: nobody knows how long the daemon was away.
             stopped: self.stopped.then_some(now),
             killed: self.killed,

@@ -34,6 +34,8 @@ pub struct Local {
     pub stage: Stage,
     /// When it came there, by the wall clock.
     pub since: WallTime,
+    /// What was connected before it drained has been accepted, or was waited for long enough.
+    pub settled: bool,
     /// When the stop signal was sent.
     pub stopped: Option<Moment>,
     /// SIGKILL was sent.
@@ -173,6 +175,8 @@ pub enum Action {
     LearnCheck,
     /// Test its health; leads to [`Local::health`], or to [`Local::unwell`].
     Test,
+    /// Let it accept what was connected before everybody knew that it drains; leads to [`Local::settled`].
+    Settle,
     /// Send this signal, or the image's own stop signal if `None`; then set [`Local::stopped`].
     SignalStop(Option<i32>),
     /// Send SIGKILL to all of its processes; then set [`Local::killed`].
@@ -304,10 +308,18 @@ fn stop(task: &AssignedTask, local: &Local, now: Moment) -> Action {
         Stage::Absent | Stage::Fetched | Stage::Attached | Stage::Created => Action::Cancel,
         // One that is being stopped because it is not well goes on being stopped.
         Stage::Running { .. } if !task.drained && local.unwell.is_none() => Action::Rest,
+        Stage::Running { .. } if unsettled(task, local) => Action::Settle,
         Stage::Running { .. } => end(task, local, now),
         Stage::Ended(_) if task.desired == TaskState::Remove => Action::Remove,
         Stage::Ended(_) | Stage::Removed(_) => Action::Rest,
     }
+}
+
+/// Whether somebody may be connected whom it has not accepted: it stops listening when it gets its signal, and the
+/// kernel sends away who waits then.
+fn unsettled(task: &AssignedTask, local: &Local) -> bool {
+    let begun = local.settled || local.stopped.is_some() || local.unwell.is_some();
+    !begun && !task.attachments.is_empty()
 }
 
 fn kill_after(grace_ends: Moment, local: &Local, now: Moment) -> Action {

@@ -1,9 +1,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use skep_proto::assignment::{AssignedFile, AssignedTask};
+use skep_proto::assignment::{AssignedAttachment, AssignedFile, AssignedTask};
 use skep_proto::file::{FileId, FileKind};
-use skep_proto::ids::{ServiceId, TaskId};
+use skep_proto::ids::{NetworkId, ServiceId, TaskId};
 use skep_proto::spec::{ContainerSpec, TaskSpec};
 use skep_proto::task::{Slot, TaskState};
 use skep_proto::time::WallTime;
@@ -27,6 +27,16 @@ fn task(desired: TaskState, drained: bool) -> AssignedTask {
         desired,
         attachments: Vec::new(),
         drained,
+    }
+}
+
+fn attachment() -> AssignedAttachment {
+    AssignedAttachment {
+        network: NetworkId::new(1),
+        address: "10.0.0.2".parse().unwrap(),
+        subnet: "10.0.0.0/24".parse().unwrap(),
+        aliases: Vec::new(),
+        ingress: false,
     }
 }
 
@@ -92,6 +102,24 @@ fn a_task_climbs_one_rung_at_a_time_and_no_further_than_desired() {
         Action::Rest,
         TaskState::Ready,
     );
+}
+
+#[test]
+fn a_task_on_a_network_accepts_who_is_connected_before_it_is_stopped() {
+    let mut drained = task(TaskState::Shutdown, true);
+    drained.attachments.push(attachment());
+    let mut running = local(Stage::Running { pid: 5 });
+    check(&drained, &running, Action::Settle, TaskState::Running);
+    running.settled = true;
+    let signal = Action::SignalStop(Some(3));
+    check(&drained, &running, signal, TaskState::Running);
+    // One that is not well accepts nobody, and what was begun goes on.
+    running.settled = false;
+    running.unwell = Some("it is not well".into());
+    check(&drained, &running, signal, TaskState::Running);
+    running.unwell = None;
+    running.stopped = Some(Moment(Duration::from_secs(90)));
+    check(&drained, &running, Action::Kill, TaskState::Running);
 }
 
 #[test]

@@ -31,6 +31,13 @@ mod give;
 /// Between two attempts at something that did not work and must.
 const AGAIN: Duration = Duration::from_secs(1);
 
+/// From the moment when nobody is led to a task any more to its stop signal, at least: what is on its way arrives.
+const SETTLES: Duration = Duration::from_millis(100);
+/// And at most, while connections wait to be accepted. A program that accepts nothing is stopped then.
+const SETTLES_AT_MOST: Duration = Duration::from_secs(3);
+/// From one look at them to the next.
+const LOOK: Duration = Duration::from_millis(20);
+
 /// What managers want of a task; nothing: it is not to be here.
 pub(crate) type Wanted = Option<Arc<Order>>;
 
@@ -141,6 +148,7 @@ impl<E: Exec, K: Kernel> Driver<E, K> {
                 self.local.health = check.map_or(Checked::Never, |check| Checked::By(begin(check)));
             }
             (Action::Test, _) => self.test().await,
+            (Action::Settle, _) => self.settle().await,
             (Action::SignalStop(signal), _) => {
                 self.local.stopped = Some(self.tools.clock.now());
                 // First what is durable: it was told to end, whatever comes.
@@ -153,6 +161,31 @@ impl<E: Exec, K: Kernel> Driver<E, K> {
             (Action::Remove, _) => self.remove().await,
             (Action::Wait(until), _) => self.rest(Some(until)).await,
             _ => self.rest(None).await,
+        }
+    }
+
+    async fn settle(&mut self) {
+        let (exec, clock, id) = (Arc::clone(&self.tools.exec), self.tools.clock, self.id);
+        let latest = clock.now().after(SETTLES_AT_MOST);
+        let settled = async {
+            tokio::time::sleep(SETTLES).await;
+            while clock.now() < latest {
+                let waiting = exec.waiting(id).await;
+                if waiting == 0 {
+                    return;
+                }
+                tracing::debug!(task.id = %id, waiting, "connections are to be accepted before it stops");
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        let exit = tokio::select! {
+            biased;
+            exit = exec.wait(id) => Some(exit),
+            () = settled => None,
+        };
+        self.local.settled = true;
+        if let Some(exit) = exit {
+            self.exited(exit).await;
         }
     }
 

@@ -18,6 +18,7 @@ use crate::state::{Change, State};
 pub(super) fn finish(draft: Draft<'_>) -> Plan {
     let mut plan = Plan {
         wake_at: draft.wake_at,
+        late: draft.late.clone(),
         ..Plan::default()
     };
     let mut size = 0usize;

@@ -20,6 +20,8 @@ pub(super) struct Draft<'a> {
     pub(super) ids: &'a mut Ids,
     pub(super) touched: Vec<Key>,
     pub(super) wake_at: Option<ClusterTime>,
+    /// Tasks that are stopped though these nodes have not said that they lead nobody to them.
+    pub(super) late: Vec<(TaskId, BTreeSet<NodeId>)>,
     /// Something was left undone that no mark will bring back: the marks have to stay.
     pub(super) incomplete: bool,
     /// Tasks that an update gives up, with the revision it leads to.
@@ -64,6 +66,7 @@ impl<'a> Draft<'a> {
             ids,
             touched: Vec::new(),
             wake_at: None,
+            late: Vec::new(),
             incomplete: false,
             replaced: BTreeMap::new(),
             known: BTreeSet::new(),

@@ -29,6 +29,9 @@ mod storm;
 mod update;
 pub mod why;
 
+use std::collections::BTreeSet;
+
+use skep_proto::ids::{NodeId, TaskId};
 use skep_proto::time::{ClusterTime, WallTime};
 
 use crate::state::{Change, Entry, Mark, State};
@@ -57,6 +60,8 @@ pub struct Plan {
     pub looked: Option<u64>,
     /// Look again then, even if nothing happens; it may be past already.
     pub wake_at: Option<ClusterTime>,
+    /// Tasks that are stopped though these nodes have not said that they lead nobody to them: for the log.
+    pub late: Vec<(TaskId, BTreeSet<NodeId>)>,
 }
 
 impl Plan {

@@ -1,6 +1,6 @@
 //! Lets go of what everybody knows is no longer used: backends that drained, addresses of ended tasks. Pure.
 //!
-//! Only nodes that are up and hold an endpoint are waited for. A backend waits two seconds at most, an
+//! Only nodes that are up and hold an endpoint are waited for. A backend waits ten seconds at most, an
 //! address for as long as it takes: giving it again too early would send one task's traffic to another.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,8 +14,9 @@ use skep_proto::task::{Task, TaskState};
 use super::draft::Draft;
 use crate::state::{Change, Holder, State};
 
-/// So long a task that is to stop waits for nodes to take it out of names and virtual addresses.
-const DRAIN_AT_MOST: Duration = Duration::from_secs(2);
+/// So long a task that is to stop waits for nodes to take it out of names and virtual addresses. Docker's grace for a stop
+/// too. A node that is up and busy was seen to take three; one that is not up is not waited for.
+const DRAIN_AT_MOST: Duration = Duration::from_secs(10);
 /// So long a task that came back with its node runs on while its replacement begins.
 const REPLACE_AT_MOST: Duration = Duration::from_secs(30);
 
@@ -78,8 +79,23 @@ fn may_stop(draft: &mut Draft<'_>, acknowledged: &mut Acknowledged, task: &Task)
     let until = since.after(DRAIN_AT_MOST);
     if draft.now < until {
         draft.wake(until);
+        return false;
     }
-    draft.now >= until
+    let late = late(draft, task, told);
+    draft.late.push((task.id, late));
+    true
+}
+
+/// Nodes that may still lead clients to the task.
+fn late(draft: &Draft<'_>, task: &Task, told: Option<u64>) -> BTreeSet<NodeId> {
+    let mut found = BTreeSet::new();
+    for at in &task.attachments {
+        let revision = draft.base.revision(at.network);
+        let wanted = told.map_or(u64::MAX, |told| told.min(revision));
+        let nodes = waited_for(&draft.state, at.network).into_iter();
+        found.extend(nodes.filter(|node| draft.seen.acknowledged(*node, at.network) < wanted));
+    }
+    found
 }
 
 /// The log index from which views show the task as it is; `None` if that is still to be committed.

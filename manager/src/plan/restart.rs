@@ -5,10 +5,10 @@
 
 use std::time::Duration;
 
-use skep_proto::ids::TaskId;
+use skep_proto::ids::{ServiceId, TaskId};
 use skep_proto::service::Service;
 use skep_proto::spec::{RestartCondition, RestartPolicy};
-use skep_proto::task::{Task, TaskState};
+use skep_proto::task::{Slot, Task, TaskState};
 use skep_proto::time::ClusterTime;
 
 use super::draft::{Draft, With};
@@ -26,7 +26,9 @@ const LEAST_DOUBLED: Duration = Duration::from_millis(500);
 const LONGEST_DELAY: Duration = Duration::from_secs(300);
 
 pub(super) fn make_new_attempts(draft: &mut Draft<'_>) {
-    for (id, slot) in draft.slots(With::Over) {
+    let mut slots = draft.slots(With::Over);
+    slots.extend(ended_early(draft));
+    for (id, slot) in slots {
         let Some(service) = draft.state.service(id).cloned() else {
             continue;
         };
@@ -40,6 +42,11 @@ pub(super) fn make_new_attempts(draft: &mut Draft<'_>) {
             continue;
         };
         if orchestrate::claim(&draft.state, &service, slot) != Claim::Fill {
+            continue;
+        }
+        // What failed while it was made ready, such as without room for its image, waits for the delay before it: the
+        // next attempt is made ready at once as well, and attempts would follow each other without any.
+        if is_delayed(&task) && task.start_at.is_some_and(|at| at > draft.now) {
             continue;
         }
         if draft.full() {
@@ -61,7 +68,9 @@ fn try_again(draft: &mut Draft<'_>, service: &Service, task: &Task) {
     let ended = draft.state.times(task.id).ended.unwrap_or(draft.now);
     let failed = draft.state.failures_in_row(task);
     orchestrate::end(draft, task.id);
-    let start_at = ended.after(delay(&spec, failed));
+    // One that ended before its time is counted from that.
+    let from = task.start_at.map_or(ended, |start| start.max(ended));
+    let start_at = from.after(delay(&spec, failed));
     orchestrate::make(draft, service, task.slot, Some(start_at));
 }
 
@@ -129,6 +138,18 @@ fn delay(policy: &RestartPolicy, failed: u32) -> Duration {
     first.saturating_mul(factor).min(most)
 }
 
+/// Whether the task is still to be started at a time.
+fn is_delayed(task: &Task) -> bool {
+    task.desired == TaskState::Ready && task.start_at.is_some()
+}
+
+/// Slots whose attempt ended before its time, which has come now.
+fn ended_early(draft: &Draft<'_>) -> Vec<(ServiceId, Slot)> {
+    let due = draft.state.delayed().take_while(|(at, _)| *at <= draft.now);
+    let ended = due.filter(|(_, task)| task.status.state.ended());
+    ended.map(|(_, task)| (task.service, task.slot)).collect()
+}
+
 /// Attempts whose time has come are to run.
 fn start_delayed(draft: &mut Draft<'_>) {
     let mut due: Vec<TaskId> = Vec::new();
@@ -138,7 +159,9 @@ fn start_delayed(draft: &mut Draft<'_>) {
             next = Some(at);
             break;
         }
-        due.push(task.id);
+        if !task.status.state.ended() {
+            due.push(task.id);
+        }
     }
     if let Some(at) = next {
         draft.wake(at);

@@ -395,9 +395,7 @@ impl Waits {
             held: task.desired == TaskState::Ready && task.start_at.is_none() && !ended,
             draining: !to_run && !ended && task.node.is_some() && !times.drained,
             releasing: ended && !task.attachments.is_empty(),
-            delayed: task
-                .start_at
-                .filter(|_| task.desired == TaskState::Ready && !ended),
+            delayed: task.start_at.filter(|_| task.desired == TaskState::Ready),
         }
     }
 }

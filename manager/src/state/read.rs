@@ -290,7 +290,7 @@ impl State {
             .filter_map(|(_, _, id)| self.tasks.get(id))
     }
 
-    /// Tasks that are to run at a time, ascending by it.
+    /// Tasks that are to run at a time, also those that ended before it, ascending by it.
     pub fn delayed(&self) -> impl Iterator<Item = (ClusterTime, &Arc<Task>)> {
         let found = self.index.delayed.iter();
         found.filter_map(|(at, id)| Some((*at, self.tasks.get(id)?)))

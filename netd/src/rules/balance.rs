@@ -192,39 +192,47 @@ pub(super) fn load_key(balance: Balance) -> (Vec<Expr>, Reg) {
     }
 }
 
-/// The chain that chooses among so many targets.
+/// The chain that chooses among so many targets. A packet that drew a number just as targets went, between two looks at
+/// the maps, finds nothing there and gets the first: that one is there while there is any.
 pub(super) fn choice(count: u32, balance: Balance) -> Vec<Edit> {
+    let chain = chain_of(count);
+    let mut edits = vec![Edit::AddChain {
+        table: IP,
+        name: chain.clone(),
+        base: None,
+    }];
+    let draws = [count, 1].into_iter().take(if count > 1 { 2 } else { 1 });
+    edits.extend(draws.map(|among| Edit::AddRule {
+        table: IP,
+        chain: chain.clone(),
+        rule: draw(among, balance),
+    }));
+    edits
+}
+
+/// Leads to one of the first so many targets.
+fn draw(among: u32, balance: Balance) -> Vec<Expr> {
     let (mut rule, next) = load_key(balance);
-    rule.push(Expr::Random {
-        modulus: count,
-        to: next,
-    });
-    rule.push(Expr::Lookup {
-        map: TARGETS,
-        key: Reg(0),
-        to: Reg(0),
-    });
     let port = match balance {
         Balance::Vip => None,
         Balance::Port => Some(Reg(1)),
     };
-    rule.push(Expr::Dnat {
-        address: Reg(0),
-        port,
-    });
-    let chain = chain_of(count);
-    vec![
-        Edit::AddChain {
-            table: IP,
-            name: chain.clone(),
-            base: None,
+    rule.extend([
+        Expr::Random {
+            modulus: among,
+            to: next,
         },
-        Edit::AddRule {
-            table: IP,
-            chain,
-            rule,
+        Expr::Lookup {
+            map: TARGETS,
+            key: Reg(0),
+            to: Reg(0),
         },
-    ]
+        Expr::Dnat {
+            address: Reg(0),
+            port,
+        },
+    ]);
+    rule
 }
 
 pub(super) fn maps(balance: Balance) -> [Edit; 2] {

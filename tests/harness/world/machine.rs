@@ -226,6 +226,10 @@ fn finish(
             Stage::Running { pid: 7 }
         }
         Action::Cancel => ended(Cause::Cancelled),
+        Action::Settle => {
+            held.local.settled = true;
+            return true;
+        }
         Action::SignalStop(_) => {
             held.local.stopped = Some(Moment(std::time::Duration::from_millis(now)));
             if rng.in_thousand(300) {

@@ -5,6 +5,7 @@ mod files;
 mod mounts;
 mod options;
 mod plan;
+mod queue;
 mod volumes;
 
 use std::collections::BTreeMap;
@@ -224,6 +225,14 @@ impl<S: Source + 'static> Exec for ContainerExec<S> {
         let container = self.container(task)?;
         let signal = signal.unwrap_or_else(|| container.stop_signal());
         container.kill(signal).await.map_err(chain)
+    }
+
+    async fn waiting(&self, task: TaskId) -> usize {
+        let Some(pid) = self.container(task).ok().and_then(|it| it.pid()) else {
+            return 0;
+        };
+        let counted = tokio::task::spawn_blocking(move || queue::of_process(pid)).await;
+        counted.unwrap_or_default()
     }
 
     async fn kill(&self, task: TaskId) -> Result<(), ExecError> {

@@ -151,6 +151,11 @@ pub trait Exec: Send + Sync + 'static {
         signal: Option<i32>,
     ) -> impl Future<Output = Result<(), ExecError>> + Send;
 
+    /// How many connections its programs have not accepted yet.
+    fn waiting(&self, _task: TaskId) -> impl Future<Output = usize> + Send {
+        std::future::ready(0)
+    }
+
     /// Ends all of its processes at once.
     fn kill(&self, task: TaskId) -> impl Future<Output = Result<(), ExecError>> + Send;
 
