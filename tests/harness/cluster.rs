@@ -1,12 +1,14 @@
 //! A real cluster for tests: daemons in a lab, driven by the command line as a user would.
 
 use std::path::Path;
-use std::process::Output;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use skep_deploy::lab::{Lab, LabOptions};
+
+use crate::ended;
+pub use crate::ended::Ended;
 
 /// Nothing in a test is waited for longer than this.
 pub const DEADLINE: Duration = Duration::from_secs(60);
@@ -20,27 +22,6 @@ pub struct Cluster {
     /// The lab.
     pub lab: Lab,
     program: String,
-}
-
-/// What a command ended with.
-#[derive(Debug)]
-pub struct Ended {
-    /// Exit code; -1 when a signal ended it.
-    pub code: i32,
-    /// Standard output.
-    pub out: String,
-    /// Standard error output.
-    pub err: String,
-}
-
-impl Ended {
-    fn new(output: &Output) -> Self {
-        Self {
-            code: output.status.code().unwrap_or(-1),
-            out: String::from_utf8_lossy(&output.stdout).into_owned(),
-            err: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
-    }
 }
 
 impl Cluster {
@@ -163,9 +144,13 @@ impl Cluster {
     /// Runs a command in a node or `outside`.
     ///
     /// # Panics
-    /// When the node is off.
+    /// When the node is off, or the command does not end; then with the log of every daemon.
     pub fn run(&self, on: &str, argv: &[&str]) -> Ended {
-        Ended::new(&self.lab.exec(on, argv).expect("a node that is on"))
+        let mut command = self.lab.command(on, argv).expect("a node that is on");
+        ended::ended(&mut command).unwrap_or_else(|given_up| {
+            let Ended { out, err, .. } = given_up;
+            panic!("{argv:?} on {on} does not end: {out}{err}\n{}", self.logs())
+        })
     }
 
     /// What a list or inspection shows.
@@ -183,12 +168,10 @@ impl Cluster {
             .file_name()
             .and_then(|name| name.to_str())?;
         let argv = [&[name], args, &["--format", "json"]].concat();
-        let output = self
-            .lab
-            .exec(on, &argv)
-            .ok()
-            .filter(|output| output.status.success())?;
-        serde_json::from_slice(&output.stdout).ok()
+        let mut command = self.lab.command(on, &argv).ok()?;
+        let listed = ended::ended(&mut command).ok();
+        let listed = listed.filter(|ended| ended.code == 0)?;
+        serde_json::from_str(&listed.out).ok()
     }
 
     /// Tasks of a service that run and are to run.

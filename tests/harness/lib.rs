@@ -11,5 +11,11 @@
 pub mod builders;
 pub mod check;
 pub mod cluster;
+pub mod ended;
+pub mod gate;
+pub mod images;
 pub mod in_process;
+pub mod packages;
+pub mod programs;
+pub mod registry;
 pub mod world;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 
 use super::{ListArgs, read};
 
@@ -64,6 +64,9 @@ pub struct DeployArgs {
     /// Remove services of the stack that the files no longer name.
     #[arg(long)]
     pub prune: bool,
+    /// Where the images come from.
+    #[command(flatten)]
+    pub origin: OriginArgs,
     /// Change nothing: print what would change, and end with 2 if something would.
     #[arg(long)]
     pub plan: bool,
@@ -76,6 +79,28 @@ pub struct DeployArgs {
     /// Longest time to wait; then the exit code is 12 and the cluster goes on by itself [default: no bound].
     #[arg(long, value_name = "DURATION", value_parser = read::duration)]
     pub timeout: Option<Duration>,
+}
+
+/// When a manager asks a registry what the tag of an image means.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResolveArg {
+    /// At each deploy.
+    Always,
+    /// When the service is new or its image has another name than before.
+    Changed,
+    /// Never: each node finds out for itself.
+    Never,
+}
+
+/// Where the images of a stack come from.
+#[derive(Args, Debug, Clone)]
+pub struct OriginArgs {
+    /// When to ask the registry what the tag of an image means.
+    #[arg(long, value_enum, value_name = "WHEN", default_value = "always")]
+    pub resolve_image: ResolveArg,
+    /// Give the logins for the images' registries to the nodes that run the services.
+    #[arg(long)]
+    pub with_registry_auth: bool,
 }
 
 /// What to compare.

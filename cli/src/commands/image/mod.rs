@@ -98,7 +98,14 @@ async fn import(client: &Client, args: ImportArgs) -> anyhow::Result<ExitCode> {
 fn show(answer: v1::LoadImageAnswer, quiet: bool) -> anyhow::Result<ExitCode> {
     for image in answer.images {
         let image = Image::try_from(image)?;
-        if quiet {
+        if image.name.is_empty() {
+            // Docker's words; many tools write only a tag into an archive, which names nothing.
+            let digest = image.digest;
+            output::line(&format!("Loaded image ID: {digest}"))?;
+            output::notice(&format!(
+                "It has no name yet; give it one with: skep image tag {digest} NAME"
+            ));
+        } else if quiet {
             output::line(&image.name)?;
         } else {
             output::line(&format!("Loaded image: {} ({})", image.name, image.digest))?;

@@ -54,10 +54,8 @@ async fn update(client: &Client, args: UpdateArgs) -> anyhow::Result<ExitCode> {
     let added = files::find(client, &container.secret_add, &container.config_add).await?;
     let mut new = changed(&old.spec, &args, networks)?;
     files::change(&mut new.task.container, container, added);
-    let registry_auth = match &args.image {
-        Some(image) => login::for_image(image, &args.origin)?,
-        None => None,
-    };
+    // Also without --image, as in Docker: what runs gets the login that it lacked.
+    let registry_auth = login::for_image(&new.task.container.image.name, &args.origin)?;
     let message = v1::UpdateServiceRequest {
         registry_auth,
         no_resolve_image: args.origin.no_resolve_image,

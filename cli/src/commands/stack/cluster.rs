@@ -14,6 +14,7 @@ use skep_proto::wire::{self, v1};
 use tonic::{Code, Response, Status};
 
 use super::end::End;
+use super::origin::Origin;
 use super::stored;
 use crate::commands::client::{Client, request};
 use crate::commands::service::me;
@@ -23,6 +24,15 @@ use crate::output;
 const PATIENCE: Duration = Duration::from_secs(15);
 /// From one try to the next.
 const PAUSE: Duration = Duration::from_millis(50);
+
+/// Whether something is to happen.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Run {
+    /// It is to happen.
+    Change,
+    /// Only say what would.
+    Try,
+}
 
 /// Calls until there is an answer other than "no leader just now"; what is refused is an [`End`].
 pub async fn ask<T, F, Fut>(mut call: F) -> anyhow::Result<T>
@@ -132,12 +142,18 @@ pub async fn create_network(client: &Client, spec: &NetworkSpec) -> anyhow::Resu
 }
 
 /// Makes a service.
-pub async fn create_service(client: &Client, spec: &ServiceSpec) -> anyhow::Result<ServiceId> {
+pub async fn create_service(
+    client: &Client,
+    spec: &ServiceSpec,
+    origin: Origin,
+) -> anyhow::Result<ServiceId> {
     let message = v1::CreateServiceRequest {
         request: request(),
+        registry_auth: origin.auth,
+        no_resolve_image: origin.no_resolve_image,
         spec: Some(v1::ServiceSpec::from(spec)),
         by: me(),
-        ..Default::default()
+        why: String::new(),
     };
     let answer = ask(|| {
         let (mut control, message) = (client.control.clone(), message.clone());
@@ -148,14 +164,19 @@ pub async fn create_service(client: &Client, spec: &ServiceSpec) -> anyhow::Resu
     Ok(wire::id(&answer.id, "id")?)
 }
 
-/// Changes a service that is `old`.
+/// Changes a service that is `old`, or only says what would come of it.
 pub async fn update_service(
     client: &Client,
     old: &ServicePresent,
     spec: &ServiceSpec,
-) -> anyhow::Result<ServiceId> {
+    origin: Origin,
+    run: Run,
+) -> anyhow::Result<v1::UpdateServiceAnswer> {
     let message = v1::UpdateServiceRequest {
         request: request(),
+        registry_auth: origin.auth,
+        no_resolve_image: origin.no_resolve_image,
+        only_try: run == Run::Try,
         reference: old.id.to_string(),
         revision: Some(old.revision),
         spec: Some(v1::ServiceSpec::from(spec)),
@@ -168,7 +189,7 @@ pub async fn update_service(
     })
     .await?;
     warn(&answer.warnings);
-    Ok(old.id)
+    Ok(answer)
 }
 
 /// Removes a service.

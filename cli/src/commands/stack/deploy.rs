@@ -4,17 +4,24 @@ use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use skep_deploy::stack::{Plan, Step, Wanted, plan};
+use anyhow::Context;
+use futures_util::{StreamExt, stream};
+use skep_deploy::stack::{Plan, ServicePresent, Step, Wanted, plan};
+use skep_proto::spec::ServiceSpec;
+use skep_proto::wire::v1;
 
+use super::cluster::Run;
 use super::end::{End, worst};
 use super::wait::{Waiting, Watched};
-use super::{cluster, differ, files, stored};
-use crate::args::stack::{DeployArgs, DiffArgs, FileArgs};
+use super::{cluster, differ, files, origin, stored};
+use crate::args::stack::{DeployArgs, DiffArgs, FileArgs, OriginArgs};
 use crate::commands::client::Client;
 use crate::output;
 
 /// What `--plan` and `diff` end with when something would change.
 const WOULD_CHANGE: u8 = 2;
+/// Services that are looked at at once: a manager may have to ask a registry for each.
+const AT_ONCE: usize = 8;
 
 /// Does what `skep stack deploy` says.
 ///
@@ -27,7 +34,7 @@ pub async fn run(host: Option<&str>, args: DeployArgs) -> anyhow::Result<ExitCod
             files: args.files,
             prune: args.prune,
         };
-        return self::diff(host, diff).await;
+        return shown(host, diff, Some(args.origin)).await;
     }
     let end = match attempt(host, &args).await {
         Ok(end) => end,
@@ -41,11 +48,32 @@ pub async fn run(host: Option<&str>, args: DeployArgs) -> anyhow::Result<ExitCod
 /// # Errors
 /// When nothing can be printed.
 pub async fn diff(host: Option<&str>, args: DiffArgs) -> anyhow::Result<ExitCode> {
-    let (_, _, plan) = match planned(host, &args.stack, &args.files).await {
-        Ok(planned) => planned,
+    shown(host, args, None).await
+}
+
+/// Prints what would change; with `origin` also where an image's tag means something else now.
+async fn shown(
+    host: Option<&str>,
+    args: DiffArgs,
+    origin: Option<OriginArgs>,
+) -> anyhow::Result<ExitCode> {
+    let differing = async {
+        let (client, _, plan) = planned(host, &args.stack, &args.files).await?;
+        let mut lines = lines(&plan, args.prune);
+        if let Some(origin) = &origin {
+            let same = plan.services.iter().filter(|step| step.same);
+            let looking = same.map(|step| other_image(&client, &plan, step, origin));
+            let mut looking = stream::iter(looking).buffered(AT_ONCE);
+            while let Some(found) = looking.next().await {
+                lines.extend(found?);
+            }
+        }
+        anyhow::Ok(lines)
+    };
+    let lines = match differing.await {
+        Ok(lines) => lines,
         Err(error) => return Ok(told(&failed(error))),
     };
-    let lines = lines(&plan, args.prune);
     for line in &lines {
         output::line(line)?;
     }
@@ -54,6 +82,23 @@ pub async fn diff(host: Option<&str>, args: DiffArgs) -> anyhow::Result<ExitCode
         return Ok(ExitCode::SUCCESS);
     }
     Ok(ExitCode::from(WOULD_CHANGE))
+}
+
+async fn other_image(
+    client: &Client,
+    plan: &Plan,
+    step: &Step,
+    args: &OriginArgs,
+) -> anyhow::Result<Vec<String>> {
+    let found = looked_up(client, plan, step, args, Run::Try).await?;
+    let Some((present, answer)) = found.filter(|(_, answer)| !answer.unchanged) else {
+        return Ok(Vec::new());
+    };
+    let spec = ServiceSpec::try_from(answer.spec.context("an answer without a spec")?)?;
+    let mut lines = vec![format!("~ service {}", spec.name)];
+    let differences = differ::differences(&present.spec, &spec);
+    lines.extend(differences.iter().map(|line| format!("    {line}")));
+    Ok(lines)
 }
 
 fn failed(error: anyhow::Error) -> End {
@@ -133,9 +178,7 @@ async fn attempt(host: Option<&str>, args: &DeployArgs) -> anyhow::Result<End> {
     let deadline = args.timeout.map(|timeout| Instant::now() + timeout);
     let (client, wanted, mut plan) = planned(host, &args.stack, &args.files).await?;
     let prunes = args.prune && !plan.left_over.is_empty();
-    if plan.is_empty() && !prunes {
-        return Ok(End::NothingToDo);
-    }
+    let touched = !plan.is_empty() || prunes;
     let waiting = Waiting {
         client: &client,
         deadline,
@@ -158,11 +201,21 @@ async fn attempt(host: Option<&str>, args: &DeployArgs) -> anyhow::Result<End> {
         plan = compared(&client, &wanted).await?;
     }
     let mut changed = rotating(&plan, &rotated);
+    let same = plan.services.iter().filter(|step| step.same);
+    let looking = same.map(|step| again(&client, &plan, step, args));
+    let mut looking = stream::iter(looking).buffered(AT_ONCE);
+    while let Some(found) = looking.next().await {
+        let found = found?.filter(|found| changed.iter().all(|known| known.id != found.id));
+        changed.extend(found);
+    }
     for step in plan.services.iter().filter(|step| !step.same) {
         for before in &step.wanted.after {
             waiting.until(before).await?;
         }
         changed.push(apply(&client, &plan, step, args).await?);
+    }
+    if !touched && changed.is_empty() {
+        return Ok(End::NothingToDo);
     }
     if args.detach {
         return Ok(End::Converged);
@@ -225,7 +278,7 @@ async fn apply(
 ) -> anyhow::Result<Watched> {
     let name = step.wanted.spec.name.clone();
     let spec = plan.bind(&step.wanted, step.present.as_ref());
-    let spec = spec.ok_or_else(|| {
+    let mut spec = spec.ok_or_else(|| {
         End::Refused(format!(
             "service {name}: a network, secret or config is missing"
         ))
@@ -235,18 +288,73 @@ async fn apply(
         Ok(end) => end.into(),
         Err(error) => error.context(format!("service {name}")),
     };
+    origin::follow_tag(&args.origin, step, &mut spec);
+    let origin = origin::of(&args.origin, &spec)?;
     let id = match &step.present {
         None => {
             said(args, &format!("Creating service {name}"))?;
-            cluster::create_service(client, &spec).await
+            cluster::create_service(client, &spec, origin).await
         }
         Some(present) => {
             said(args, &format!("Updating service {name}"))?;
-            cluster::update_service(client, present, &spec).await
+            let answer = cluster::update_service(client, present, &spec, origin, Run::Change).await;
+            answer.map(|_| present.id)
         }
     };
     let id = id.map_err(wrong)?;
     Ok(Watched { name, id })
+}
+
+/// Looks at a service that is as its files say: its image's tag may mean something else now, and it may lack a login.
+async fn again(
+    client: &Client,
+    plan: &Plan,
+    step: &Step,
+    args: &DeployArgs,
+) -> anyhow::Result<Option<Watched>> {
+    let Some((present, answer)) = looked_up(client, plan, step, &args.origin, Run::Change).await?
+    else {
+        return Ok(None);
+    };
+    if answer.unchanged {
+        return Ok(None);
+    }
+    let name = step.wanted.spec.name.clone();
+    said(args, &format!("Updating service {name}"))?;
+    let id = present.id;
+    Ok(Some(Watched { name, id }))
+}
+
+/// What a manager says to a service that is as its files say; nothing where it is not to be looked at. A registry that
+/// does not answer changes nothing.
+async fn looked_up<'a>(
+    client: &Client,
+    plan: &Plan,
+    step: &'a Step,
+    args: &OriginArgs,
+    run: Run,
+) -> anyhow::Result<Option<(&'a ServicePresent, v1::UpdateServiceAnswer)>> {
+    let bound = plan.bind(&step.wanted, step.present.as_ref());
+    let (Some(present), Some(mut spec)) = (&step.present, bound) else {
+        return Ok(None);
+    };
+    if !origin::looks_again(args, step) {
+        return Ok(None);
+    }
+    origin::follow_tag(args, step, &mut spec);
+    let origin = origin::of(args, &spec)?;
+    match cluster::update_service(client, present, &spec, origin, run).await {
+        Ok(answer) => Ok(Some((present, answer))),
+        Err(error) => match error.downcast::<End>() {
+            Ok(End::Refused(why)) => {
+                let name = &spec.name;
+                output::notice(&format!("Warning: service {name} stays as it is: {why}"));
+                Ok(None)
+            }
+            Ok(end) => Err(end.into()),
+            Err(error) => Err(error),
+        },
+    }
 }
 
 fn said(args: &DeployArgs, text: &str) -> anyhow::Result<()> {

@@ -5,6 +5,7 @@ mod deploy;
 mod differ;
 mod end;
 mod files;
+mod origin;
 mod remove;
 mod stored;
 mod wait;

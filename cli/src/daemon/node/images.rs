@@ -23,8 +23,13 @@ impl Node {
     ) -> anyhow::Result<Vec<Image>> {
         let loaded = self.on_store(move |store| store.load(&mut reader)).await?;
         let all: Vec<Image> = loaded.iter().flat_map(images).collect();
-        self.publish(&all).await?;
-        self.name_images(&all).await?;
+        let named: Vec<Image> = all
+            .iter()
+            .filter(|image| !image.name.is_empty())
+            .cloned()
+            .collect();
+        self.publish(&named).await?;
+        self.name_images(&named).await?;
         Ok(all)
     }
 
@@ -160,12 +165,15 @@ async fn publish_from_worker(worker: &Worker, images: &[Image]) -> anyhow::Resul
     Ok(())
 }
 
-/// An image for each of its names.
+/// An image for each of its names; one without a name where it has none.
 fn images(loaded: &Loaded) -> Vec<Image> {
-    let image = |name: &String| Image {
-        name: name.clone(),
+    let image = |name: &str| Image {
+        name: name.to_owned(),
         digest: loaded.digest,
         size: loaded.size,
     };
-    loaded.names.iter().map(image).collect()
+    if loaded.names.is_empty() {
+        return vec![image("")];
+    }
+    loaded.names.iter().map(|name| image(name)).collect()
 }

@@ -147,7 +147,7 @@ impl Store {
     /// An image's configuration, and its manifest.
     fn config_of(&self, held: &Held) -> Result<(Vec<u8>, Manifest), ImageError> {
         let mut bytes = self.document(&held.digest)?;
-        if manifest::is_index(&bytes) {
+        if manifest::is_index(&bytes)? {
             let index = manifest::read_index("the index", &bytes)?;
             let chosen = manifest::choose(&held.digest.to_string(), &index)?;
             bytes = self.document(&manifest::digest_of(chosen)?)?;

@@ -105,6 +105,18 @@ pub enum ImageError {
     /// The daemon carries it.
     #[error("image {0} is built into skep and stays")]
     BuiltIn(Digest),
+    /// The disk is full.
+    #[error(
+        "there is no room for image {image} in {place}: {source}; make some there, such as with: skep image prune"
+    )]
+    Full {
+        /// The image that was to be kept.
+        image: Digest,
+        /// The store.
+        place: String,
+        /// What did not go.
+        source: Box<ImageError>,
+    },
     /// Nobody gave it.
     #[error("cannot fetch {what}: {source}")]
     Fetch {
@@ -122,10 +134,28 @@ pub enum ImageError {
 }
 
 impl ImageError {
+    /// Whether the store's file system has no room left.
+    pub(super) fn is_full(&self) -> bool {
+        match self {
+            Self::Files { source, .. } => no_room(source.kind()),
+            Self::Unpack { source, .. } => matches!(source, UnpackError::Full(_)),
+            Self::Full { .. } => true,
+            _ => false,
+        }
+    }
+
     /// Whether the same may go well later without anybody doing anything here.
     pub fn passes(&self) -> bool {
         matches!(self, Self::Fetch { source, .. } if !super::registry::is_final(source))
     }
+}
+
+/// Whether this is what a full file system says, or a spent quota.
+pub(super) fn no_room(kind: io::ErrorKind) -> bool {
+    matches!(
+        kind,
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
 }
 
 /// Names act and object of a failed file operation.

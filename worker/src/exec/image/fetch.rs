@@ -10,10 +10,12 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use skep_proto::image::Digest;
 use tokio::sync::OwnedMutexGuard;
+use tokio::time::timeout;
 
 use super::blob::{self, MAX_DOCUMENT};
 use super::config::Document;
-use super::error::ImageError;
+use super::error::{ImageError, malformed};
+use super::files;
 use super::manifest::{self, LayerPart, Manifest, Part};
 use super::pour::Pour;
 use super::progress::{LayerState, Progress};
@@ -26,6 +28,9 @@ const SIDE_BY_SIDE: usize = 3;
 const ATTEMPTS: u32 = 4;
 /// Wait before the second attempt; it doubles.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
+
+/// How long a layer may take to be let go of.
+const LET_GO: Duration = Duration::from_secs(5);
 
 /// Bytes of a blob, in order.
 pub type BlobStream = BoxStream<'static, io::Result<Bytes>>;
@@ -100,21 +105,44 @@ impl Store {
         if let Some(held) = self.image(&image) {
             return Ok(held);
         }
+        let fetched = self.fetch_parts(source, image, progress).await;
+        fetched.map_err(|error| match error.is_full() {
+            true => ImageError::Full {
+                image,
+                place: self.root().display().to_string(),
+                source: Box::new(error),
+            },
+            false => error,
+        })
+    }
+
+    async fn fetch_parts(
+        &self,
+        source: &dyn Source,
+        image: Digest,
+        progress: &Progress,
+    ) -> Result<Arc<Held>, ImageError> {
         let lease = self.lease(image);
         lease.documents(&[image])?;
         let whole = Wanted::Manifest(image);
         let mut document = self.fetch_document(source, image, whole).await?;
-        if manifest::is_index(&document) {
+        if manifest::is_index(&document)? {
             let index = manifest::read_index("the index", &document)?;
-            let chosen = manifest::digest_of(manifest::choose(&image.to_string(), &index)?)?;
-            lease.documents(&[chosen])?;
-            let chosen = Wanted::Manifest(chosen);
-            document = self.fetch_document(source, image, chosen).await?;
+            let chosen = manifest::part(manifest::choose(&image.to_string(), &index)?)?;
+            lease.documents(&[chosen.digest])?;
+            let wanted = Wanted::Manifest(chosen.digest);
+            document = self.fetch_document(source, image, wanted).await?;
+            chosen.expect_size("the manifest", &document)?;
+            if manifest::is_index(&document)? {
+                let what = format!("the index {image}");
+                return Err(malformed(&what, "it names another index for this machine"));
+            }
         }
         let manifest = Manifest::read(&document)?;
         lease.documents(&[manifest.config.digest])?;
-        let config = Wanted::Blob(manifest.config.digest);
-        let config = self.fetch_document(source, image, config).await?;
+        let wanted = Wanted::Blob(manifest.config.digest);
+        let config = self.fetch_document(source, image, wanted).await?;
+        manifest.config.expect_size("the configuration", &config)?;
         let layers = manifest.with_config(&Document::read(&config)?)?;
         // Two layers of one image may be the same.
         let mut once: Vec<LayerPart> = Vec::new();
@@ -127,19 +155,40 @@ impl Store {
         for layer in &once {
             progress.known(layer.blob);
         }
-        stream::iter(
-            once.into_iter()
-                .map(|layer| self.fetch_layer(source, image, layer, progress)),
-        )
-        .buffer_unordered(SIDE_BY_SIDE)
-        .try_collect::<()>()
-        .await?;
+        let fetching = once.clone().into_iter();
+        let fetching = fetching.map(|layer| self.fetch_layer(source, image, layer, progress));
+        let fetched = stream::iter(fetching)
+            .buffer_unordered(SIDE_BY_SIDE)
+            .try_collect::<()>()
+            .await;
+        if fetched.as_ref().is_err_and(ImageError::is_full) {
+            self.forget_partial(&once).await;
+        }
+        fetched?;
         let store = self.clone();
         blocking("seal an image", move || {
             let held = store.seal(image)?;
             lease.settle().map(|()| held)
         })
         .await
+    }
+
+    /// Lets go of what half a layer takes: on a full disk it would stand in everybody's way until somebody asks again.
+    async fn forget_partial(&self, layers: &[LayerPart]) {
+        for layer in layers {
+            // What was given up is let go of within moments; who else fetches the same goes on.
+            let digest = layer.blob.digest;
+            let Ok(_alone) = timeout(LET_GO, self.locks().take(digest)).await else {
+                continue;
+            };
+            let path = self.partial_path(&digest);
+            match files::change_name(&path, std::fs::remove_file) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    tracing::warn!(blob = %digest, %error, "half a layer stays on a full disk");
+                }
+                _ => {}
+            }
+        }
     }
 
     async fn fetch_document(

@@ -7,6 +7,7 @@ use std::sync::Mutex;
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::{self, StreamExt};
+use serde_json::{Value, json};
 use skep_proto::image::Digest;
 
 use super::blob::digest_of;
@@ -189,4 +190,98 @@ async fn a_leftover_that_is_wrong_is_fetched_anew() {
     let peer = Peer::with(&sample);
     assert!(place.store.fetch(&peer, sample.digest()).await.is_err());
     place.store.fetch(&peer, sample.digest()).await.unwrap();
+}
+
+/// The sample with another manifest: `change` gets the honest one.
+fn forged(change: impl FnOnce(&mut Value)) -> Sample {
+    let mut sample = sample();
+    let mut manifest: Value = serde_json::from_slice(&sample.manifest).unwrap();
+    change(&mut manifest);
+    sample.manifest = manifest.to_string().into_bytes();
+    sample
+}
+
+/// Fetches what a hostile source gives by a digest that is right; gives why it is refused.
+async fn refused(sample: &Sample) -> String {
+    let place = Place::new();
+    let hostile = Peer::with(sample);
+    let fetched = place.store.fetch(&hostile, sample.digest()).await;
+    let error = crate::report::with_causes(&fetched.unwrap_err());
+    assert!(place.store.image(&sample.digest()).is_none(), "{error}");
+    // Nothing of it is in the way of the honest image, which has the same layers.
+    let honest = self::sample();
+    let whole = Peer::with(&honest);
+    place.store.fetch(&whole, honest.digest()).await.unwrap();
+    assert!(place.list("partial").is_empty(), "{error}");
+    assert!(place.list("tmp").is_empty(), "{error}");
+    error
+}
+
+#[tokio::test]
+async fn a_document_of_two_kinds_is_refused() {
+    let index = "application/vnd.oci.image.index.v1+json";
+    let both = forged(|manifest| manifest["manifests"] = json!([]));
+    let named = forged(|manifest| manifest["mediaType"] = index.into());
+    let old = forged(|manifest| manifest["fsLayers"] = json!([]));
+    for (sample, words) in [
+        (both, "an index and an image's manifest at once"),
+        (named, "and is not"),
+        (old, "schema 1"),
+    ] {
+        let error = refused(&sample).await;
+        assert!(error.contains(words), "{error}");
+    }
+    // Which of two equal keys counts is for each reader to choose.
+    let mut twice = sample();
+    let text = String::from_utf8(twice.manifest).unwrap();
+    let text = text.replacen('{', "{\"layers\":[],", 1);
+    twice.manifest = text.into_bytes();
+    let error = refused(&twice).await;
+    assert!(error.contains("duplicate field `layers`"), "{error}");
+}
+
+#[tokio::test]
+async fn a_size_that_is_not_the_contents_is_refused() {
+    let size = |value: &mut Value, change: i64| {
+        *value = (value.as_i64().unwrap() + change).into();
+    };
+    let config = forged(|manifest| size(&mut manifest["config"]["size"], 1));
+    let long = forged(|manifest| size(&mut manifest["layers"][1]["size"], 1));
+    let short = forged(|manifest| size(&mut manifest["layers"][1]["size"], -1));
+    let huge = forged(|manifest| manifest["layers"][1]["size"] = u64::MAX.into());
+    for (sample, words) in [
+        (config, "the configuration sha256:"),
+        (long, "end of file"),
+        (short, "bytes, not"),
+        (huge, "end of file"),
+    ] {
+        let error = refused(&sample).await;
+        assert!(error.contains(words), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn an_index_that_lies_of_its_manifest_is_refused() {
+    let inner = sample();
+    let entry = |size: usize, digest: Digest| {
+        json!({"schemaVersion": 2, "manifests": [{
+            "mediaType": "application/vnd.oci.image.manifest.v1+json",
+            "digest": digest.to_string(),
+            "size": size,
+        }]})
+    };
+    let wrong = entry(inner.manifest.len() + 1, inner.digest()).to_string();
+    let nested = entry(wrong.len(), digest_of(wrong.as_bytes())).to_string();
+    for (index, words) in [(&wrong, "the manifest sha256:"), (&nested, "another index")] {
+        let place = Place::new();
+        let mut peer = Peer::with(&inner);
+        for document in [&wrong, &nested] {
+            let document = document.clone().into_bytes();
+            peer.blobs.insert(digest_of(&document), document);
+        }
+        let asked = digest_of(index.as_bytes());
+        let error = place.store.fetch(&peer, asked).await.unwrap_err();
+        assert!(error.to_string().contains(words), "{error}");
+        assert!(place.store.image(&asked).is_none());
+    }
 }

@@ -78,7 +78,7 @@ fn descend(archive: &Archive, mut digest: Digest) -> Result<(Digest, Vec<u8>), I
         let name = blob_name(&digest);
         let bytes = archive.document(&name)?;
         blob::expect(&name, digest, blob::digest_of(&bytes))?;
-        if !is_index(&bytes) {
+        if !is_index(&bytes)? {
             return Ok((digest, bytes));
         }
         digest = manifest::digest_of(choose("the image", &read_index(&name, &bytes)?)?)?;

@@ -1,6 +1,7 @@
 //! Manifests: which configuration and which layers make an image.
 
 use oci_spec::image::{Descriptor, ImageIndex, ImageManifest};
+use serde::de::IgnoredAny;
 use serde_json::json;
 use skep_proto::image::Digest;
 use skep_proto::spec::Platform;
@@ -12,6 +13,17 @@ const MANIFEST_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
 const CONFIG_TYPE: &str = "application/vnd.oci.image.config.v1+json";
 const LAYER_TYPE: &str = "application/vnd.oci.image.layer.v1.tar";
 
+/// What indexes are called.
+const INDEX_TYPES: [&str; 2] = [
+    "application/vnd.oci.image.index.v1+json",
+    "application/vnd.docker.distribution.manifest.list.v2+json",
+];
+/// What manifests of one image are called.
+const IMAGE_TYPES: [&str; 2] = [
+    MANIFEST_TYPE,
+    "application/vnd.docker.distribution.manifest.v2+json",
+];
+
 /// The most layers of an image: overlayfs takes 500, Docker 127.
 const MAX_LAYERS: usize = 127;
 
@@ -20,6 +32,21 @@ const MAX_LAYERS: usize = 127;
 pub(super) struct Part {
     pub(super) digest: Digest,
     pub(super) size: u64,
+}
+
+impl Part {
+    /// Refuses a document of another length than its descriptor says.
+    pub(super) fn expect_size(&self, what: &str, document: &[u8]) -> Result<(), ImageError> {
+        let found = u64::try_from(document.len()).unwrap_or(u64::MAX);
+        if found == self.size {
+            return Ok(());
+        }
+        Err(ImageError::WrongSize {
+            what: format!("{what} {}", self.digest),
+            expected: self.size,
+            found,
+        })
+    }
 }
 
 /// A manifest that was understood.
@@ -37,7 +64,8 @@ pub(super) struct LayerPart {
     pub(super) diff_id: Digest,
 }
 
-fn part(descriptor: &Descriptor) -> Result<Part, ImageError> {
+/// What a descriptor names.
+pub(super) fn part(descriptor: &Descriptor) -> Result<Part, ImageError> {
     let digest = descriptor
         .digest()
         .to_string()
@@ -125,13 +153,40 @@ pub(super) fn read_index(what: &str, bytes: &[u8]) -> Result<ImageIndex, ImageEr
     ImageIndex::from_reader(bytes).map_err(|error| malformed(what, detailed(&error)))
 }
 
-/// Whether a document is an index rather than a manifest. Media types are often missing.
-pub(super) fn is_index(bytes: &[u8]) -> bool {
+/// Whether a document is an index rather than a manifest. Media types are often missing, so what it has decides; one
+/// that has the parts of both, or names another type than it has, is refused: who reads it otherwise would run another
+/// image under the same digest (CVE-2021-41190).
+pub(super) fn is_index(bytes: &[u8]) -> Result<bool, ImageError> {
     #[derive(serde::Deserialize)]
+    #[serde(rename_all = "camelCase")]
     struct Shape {
-        manifests: Option<serde::de::IgnoredAny>,
+        media_type: Option<String>,
+        manifests: Option<IgnoredAny>,
+        config: Option<IgnoredAny>,
+        layers: Option<IgnoredAny>,
+        fs_layers: Option<IgnoredAny>,
     }
-    serde_json::from_slice::<Shape>(bytes).is_ok_and(|shape| shape.manifests.is_some())
+    let wrong = |reason: &str| malformed("the manifest", reason);
+    let shape: Shape =
+        serde_json::from_slice(bytes).map_err(|error| malformed("the manifest", error))?;
+    if shape.fs_layers.is_some() {
+        let reason = "it is of Docker's schema 1, which has no digests of what it unpacks to: push the image again";
+        return Err(wrong(reason));
+    }
+    let index = shape.manifests.is_some();
+    if index && (shape.config.is_some() || shape.layers.is_some()) {
+        return Err(wrong("it is an index and an image's manifest at once"));
+    }
+    let named = shape.media_type.unwrap_or_default();
+    let other = match index {
+        true => IMAGE_TYPES,
+        false => INDEX_TYPES,
+    };
+    if other.contains(&named.as_str()) {
+        let reason = format!("it says that it is {named}, and is not");
+        return Err(wrong(&reason));
+    }
+    Ok(index)
 }
 
 /// The entry of an index that this machine can run.

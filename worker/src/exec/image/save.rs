@@ -85,7 +85,7 @@ impl Store {
 
     fn media_type(&self, digest: &Digest) -> Result<&'static str, ImageError> {
         let bytes = self.document(digest)?;
-        Ok(match super::manifest::is_index(&bytes) {
+        Ok(match super::manifest::is_index(&bytes)? {
             true => "application/vnd.oci.image.index.v1+json",
             false => "application/vnd.oci.image.manifest.v1+json",
         })

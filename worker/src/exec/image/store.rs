@@ -153,7 +153,7 @@ impl Store {
     fn look(&self, digest: Digest) -> Result<Held, ImageError> {
         let mut bytes = self.document(&digest)?;
         let mut documents = vec![digest];
-        if manifest::is_index(&bytes) {
+        if manifest::is_index(&bytes)? {
             let index = manifest::read_index("the index", &bytes)?;
             let chosen = manifest::digest_of(manifest::choose(&digest.to_string(), &index)?)?;
             bytes = self.document(&chosen)?;

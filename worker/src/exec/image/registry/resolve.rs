@@ -110,7 +110,7 @@ impl Registries {
             what: format!("image {}:{}", image.repository, image.tag),
             reason,
         };
-        if manifest::is_index(document) {
+        if manifest::is_index(document).map_err(|error| understood(error.to_string()))? {
             let index = manifest::read_index("the index", document);
             let index = index.map_err(|error| understood(error.to_string()))?;
             return Ok(manifest::platforms(&index));

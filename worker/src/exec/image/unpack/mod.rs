@@ -79,7 +79,16 @@ pub struct Unpacked {
     pub implied: Vec<Vec<u8>>,
 }
 
-type Answer = Result<Unpacked, String>;
+/// Why the child did not unpack a stream.
+#[derive(Debug, Serialize, Deserialize)]
+enum Refusal {
+    /// The stream is not what it should be.
+    Stream(String),
+    /// There is no room for it.
+    Full(String),
+}
+
+type Answer = Result<Unpacked, Refusal>;
 
 /// Why there is no directory.
 #[derive(Debug, thiserror::Error)]
@@ -95,6 +104,9 @@ pub enum UnpackError {
     /// The stream is not what it should be, or too much.
     #[error("{0}")]
     Refused(String),
+    /// There is no room for it.
+    #[error("{0}")]
+    Full(String),
     /// The child died: a limit of its own, most likely.
     #[error("the unpacking child ended without an answer ({0}): the stream is broken or hostile")]
     Died(String),
@@ -171,7 +183,8 @@ impl Unpacking {
         })?;
         match postcard::from_bytes::<Answer>(&answer) {
             Ok(Ok(unpacked)) if status.success() => Ok(unpacked),
-            Ok(Err(reason)) => Err(UnpackError::Refused(reason)),
+            Ok(Err(Refusal::Stream(reason))) => Err(UnpackError::Refused(reason)),
+            Ok(Err(Refusal::Full(reason))) => Err(UnpackError::Full(reason)),
             _ => Err(UnpackError::Died(status.to_string())),
         }
     }
@@ -234,14 +247,24 @@ fn unpack_child<A: AsRef<OsStr>>(arguments: &[A]) -> Answer {
     let (kind, limits) = match words.as_slice() {
         ["layer", entries, bytes] => (Kind::Layer, limits(entries, bytes)?),
         ["archive", entries, bytes] => (Kind::Archive, limits(entries, bytes)?),
-        _ => return Err("the unpacking child was started by hand".to_owned()),
+        _ => return Err(stream("the unpacking child was started by hand")),
     };
-    let root = confine::confine(limits.bytes).map_err(|error| error.to_string())?;
-    stream::unpack(io::stdin(), root, kind, limits).map_err(|error| error.to_string())
+    let root = confine::confine(limits.bytes).map_err(stream)?;
+    stream::unpack(io::stdin(), root, kind, limits).map_err(|error| match error.is_full() {
+        true => Refusal::Full(error.to_string()),
+        false => Refusal::Stream(error.to_string()),
+    })
 }
 
-fn limits(entries: &str, bytes: &str) -> Result<Limits, String> {
-    let number = |text: &str| text.parse().map_err(|_| format!("\"{text}\" is no limit"));
+fn stream(reason: impl ToString) -> Refusal {
+    Refusal::Stream(reason.to_string())
+}
+
+fn limits(entries: &str, bytes: &str) -> Result<Limits, Refusal> {
+    let number = |text: &str| {
+        text.parse()
+            .map_err(|_| stream(format!("\"{text}\" is no limit")))
+    };
     Ok(Limits {
         entries: number(entries)?,
         bytes: number(bytes)?,

@@ -30,6 +30,21 @@ pub(super) enum StreamError {
     Entries(u64),
 }
 
+impl StreamError {
+    /// Whether the file system has no more room: no fault of the stream.
+    pub(super) fn is_full(&self) -> bool {
+        let error = match self {
+            Self::Entry { fault, .. } | Self::Finish(fault) => match fault {
+                Fault::System(errno) => io::Error::from(*errno).kind(),
+                Fault::Stream(error) => error.kind(),
+                Fault::Path(_) | Fault::Kind(_) | Fault::Bytes(_) => return false,
+            },
+            _ => return false,
+        };
+        crate::exec::image::error::no_room(error)
+    }
+}
+
 /// Hashes what passes, and ends it at a bound.
 struct Hashed<R> {
     inner: R,
