@@ -23,17 +23,23 @@ pub type User = ControlClient<Channel>;
 /// Names another `skep` for the nodes to run than this program.
 pub const PROGRAM: &str = "SKEP_BENCH_PROGRAM";
 
-/// A cluster whose nodes run this program, or the one that [`PROGRAM`] names.
-pub fn up(managers: usize, workers: usize) -> anyhow::Result<Cluster> {
+/// This program, or the one that [`PROGRAM`] names.
+pub fn program() -> anyhow::Result<String> {
     let program = match std::env::var_os(PROGRAM) {
         Some(program) => program.into(),
         None => std::env::current_exe()?,
     };
-    let program = program
-        .to_str()
-        .context("the program's path is not UTF-8")?;
+    let program = program.to_str();
+    Ok(program
+        .context("the program's path is not UTF-8")?
+        .to_owned())
+}
+
+/// A cluster whose nodes run [`program`].
+pub fn up(managers: usize, workers: usize) -> anyhow::Result<Cluster> {
+    let program = program()?;
     eprintln!("a lab of {managers} managers and {workers} workers …");
-    Ok(Cluster::up(program, managers, workers))
+    Ok(Cluster::up(&program, managers, workers))
 }
 
 /// A connection to the daemon of a node.

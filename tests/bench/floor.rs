@@ -40,25 +40,45 @@ const STACK: usize = 64 * 1024;
 /// One per core.
 const SIDE_BY_SIDE: usize = 2;
 
+/// Containers a second when one maker per core is at work.
+#[derive(Clone, Copy, Debug)]
+pub struct Rates {
+    /// That begin.
+    pub begun: f64,
+    /// That are killed and leave no group behind.
+    pub ended: f64,
+}
+
+/// Nanoseconds that a maker took for each of its containers.
+#[derive(Default, serde::Serialize, serde::Deserialize)]
+struct Taken {
+    begun: Vec<u64>,
+    ended: Vec<u64>,
+}
+
 /// The time for one container with nothing beside it.
 pub fn alone(cluster: &Cluster, program: &[u8]) -> anyhow::Result<Times> {
-    let mut found = run(cluster, program, 1)?;
-    Ok(Times::new(found.pop().unwrap_or_default()))
+    let found = run(cluster, program, 1)?.pop().unwrap_or_default();
+    let begun = found.begun.into_iter().map(Duration::from_nanos);
+    Ok(Times::new(begun.collect()))
 }
 
 /// Containers a second when one maker per core is at work.
-pub fn many(cluster: &Cluster, program: &[u8]) -> anyhow::Result<f64> {
+pub fn many(cluster: &Cluster, program: &[u8]) -> anyhow::Result<Rates> {
     let found = run(cluster, program, SIDE_BY_SIDE)?;
-    let rates = found.iter().map(|times| {
-        let total: Duration = times.iter().sum();
-        Duration::from_secs(1).div_duration_f64(total)
-            * f64::from(u32::try_from(times.len()).unwrap_or(0))
-    });
-    Ok(rates.sum())
+    let rate = |times: &[u64]| {
+        let total = Duration::from_nanos(times.iter().sum());
+        let count = f64::from(u32::try_from(times.len()).unwrap_or(0));
+        Duration::from_secs(1).div_duration_f64(total) * count
+    };
+    Ok(Rates {
+        begun: found.iter().map(|taken| rate(&taken.begun)).sum(),
+        ended: found.iter().map(|taken| rate(&taken.ended)).sum(),
+    })
 }
 
 /// The times that each of `makers` took for its containers.
-fn run(cluster: &Cluster, program: &[u8], makers: usize) -> anyhow::Result<Vec<Vec<Duration>>> {
+fn run(cluster: &Cluster, program: &[u8], makers: usize) -> anyhow::Result<Vec<Taken>> {
     let own = std::env::current_exe()?;
     let own = own.to_str().context("the program's path is not UTF-8")?;
     let mut children = Vec::new();
@@ -78,13 +98,12 @@ fn run(cluster: &Cluster, program: &[u8], makers: usize) -> anyhow::Result<Vec<V
         if !output.status.success() {
             bail!("the floor could not be measured");
         }
-        let nanos: Vec<u64> = serde_json::from_slice(&output.stdout)?;
-        found.push(nanos.into_iter().map(Duration::from_nanos).collect());
+        found.push(serde_json::from_slice(&output.stdout)?);
     }
     Ok(found)
 }
 
-/// Makes containers, and prints the nanoseconds that each took.
+/// Makes containers, ends them, and prints the nanoseconds that each took.
 pub fn main(words: &[String]) -> anyhow::Result<()> {
     let maker = words.first().context("which maker?")?;
     let directory = Path::new(STORE).join(format!("floor-{maker}"));
@@ -106,7 +125,7 @@ pub fn main(words: &[String]) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let times = runtime.block_on(async {
+    let taken = runtime.block_on(async {
         let (connection, handle, _) = rtnetlink::new_connection()?;
         tokio::spawn(connection);
         handle
@@ -115,22 +134,24 @@ pub fn main(words: &[String]) -> anyhow::Result<()> {
             .execute()
             .await?;
         let bridge = nix::net::if_::if_nametoindex(BRIDGE)?;
-        let mut times = Vec::new();
+        let mut taken = Taken::default();
         let mut made = Vec::new();
         for number in 0..COUNT {
             let work = Work::new(&directory, maker, number)?;
             let begin = Instant::now();
             let pid = work.make(&handle, bridge).await;
-            times.push(u64::try_from(begin.elapsed().as_nanos())?);
+            taken.begun.push(u64::try_from(begin.elapsed().as_nanos())?);
             made.push((work, pid?));
         }
         for (work, pid) in made {
+            let begin = Instant::now();
             work.end(pid)?;
+            taken.ended.push(u64::try_from(begin.elapsed().as_nanos())?);
         }
-        anyhow::Ok(times)
+        anyhow::Ok(taken)
     })?;
     fs::remove_dir_all(&directory)?;
-    print!("{}", serde_json::to_string(&times)?);
+    print!("{}", serde_json::to_string(&taken)?);
     Ok(())
 }
 

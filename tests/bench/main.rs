@@ -10,12 +10,16 @@
 )]
 
 mod cluster;
+mod docker;
 mod floor;
 mod logs;
 mod loss;
+mod memory;
 mod plan;
 mod proposals;
+mod pull;
 mod report;
+mod service;
 mod stack;
 mod start;
 
@@ -27,7 +31,7 @@ use anyhow::Context;
 use report::Line;
 
 /// What can be asked for; without a word, all of it.
-const FIGURES: [&str; 9] = [
+const FIGURES: [&str; 12] = [
     "start",
     "rate",
     "memory",
@@ -37,6 +41,9 @@ const FIGURES: [&str; 9] = [
     "plan",
     "stack",
     "logs",
+    "update",
+    "rm",
+    "pull",
 ];
 /// How long a daemon is left alone before its memory is read.
 const IDLE: Duration = Duration::from_secs(10);
@@ -79,7 +86,8 @@ fn run(words: &[String]) -> anyhow::Result<()> {
         if asked("logs") {
             lines.extend(logs::measure().await.context("logs")?);
         }
-        if asked("start") || asked("rate") || asked("memory") || asked("stack") {
+        let of_one = ["start", "rate", "memory", "stack", "update", "rm"];
+        if of_one.into_iter().any(asked) {
             lines.extend(one_node(&asked).await?);
         }
         if asked("leader") {
@@ -87,6 +95,9 @@ fn run(words: &[String]) -> anyhow::Result<()> {
         }
         if asked("worker") {
             lines.extend(loss::worker().await.context("worker killed")?);
+        }
+        if asked("pull") {
+            lines.extend(pull::measure().context("pull")?);
         }
         anyhow::Ok(())
     });
@@ -109,6 +120,13 @@ async fn one_node(asked: &impl Fn(&str) -> bool) -> anyhow::Result<Vec<Line>> {
     }
     if asked("rate") {
         lines.extend(start::many(&cluster).await.context("many replicas")?);
+    }
+    if asked("update") || asked("rm") {
+        lines.extend(
+            service::measure(&cluster, asked)
+                .await
+                .context("update and rm")?,
+        );
     }
     if asked("stack") {
         lines.extend(stack::measure(&cluster).await.context("stack")?);

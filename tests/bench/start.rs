@@ -61,7 +61,7 @@ pub async fn one(cluster: &Cluster) -> anyhow::Result<Vec<Line>> {
 pub async fn many(cluster: &Cluster) -> anyhow::Result<Vec<Line>> {
     let mut user = user(cluster, NODE).await?;
     let overlay = network(&mut user, "many").await?;
-    let floor = floor::many(cluster, &hello(cluster, &mut user).await?)?;
+    let floor = floor::many(cluster, &hello(cluster, &mut user).await?)?.begun;
     let mut lines = Vec::new();
     for (place, network) in [
         ("on an overlay", Some(overlay)),
@@ -99,7 +99,7 @@ async fn rate(
 }
 
 /// The program of the built-in image, taken from a container that runs it.
-async fn hello(cluster: &Cluster, user: &mut User) -> anyhow::Result<Vec<u8>> {
+pub async fn hello(cluster: &Cluster, user: &mut User) -> anyhow::Result<Vec<u8>> {
     user.create_service(creation("taken", 1, None)).await?;
     until_running(user, "taken", 1, Duration::from_millis(10)).await?;
     let tasks = user.list_tasks(v1::ListTasksRequest::default()).await?;
@@ -117,8 +117,8 @@ async fn hello(cluster: &Cluster, user: &mut User) -> anyhow::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// A file of the node as this machine sees it.
-fn in_node(cluster: &Cluster, path: &str) -> anyhow::Result<String> {
+/// A file of node-1 as this machine sees it.
+pub fn in_node(cluster: &Cluster, path: &str) -> anyhow::Result<String> {
     let socket = cluster.lab.socket(NODE)?;
     let parts: Vec<_> = socket.iter().take(4).collect();
     let root = parts.iter().collect::<std::path::PathBuf>();
@@ -152,7 +152,7 @@ pub fn memory(cluster: &Cluster) -> anyhow::Result<Line> {
     })
 }
 
-fn resident(path: &str) -> anyhow::Result<f64> {
+pub fn resident(path: &str) -> anyhow::Result<f64> {
     let text = std::fs::read_to_string(path).with_context(|| format!("read {path}"))?;
     let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let kib = line.and_then(|line| line.split_whitespace().next());
