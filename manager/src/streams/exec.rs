@@ -67,7 +67,8 @@ async fn pass(
             match from_user.message().await {
                 Ok(Some(message)) => {
                     if to_node.send(message).await.is_err() {
-                        return;
+                        // The program has ended; how, is still on its way back.
+                        return std::future::pending().await;
                     }
                 }
                 // It sends no more and may go on listening.
