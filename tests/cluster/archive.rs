@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use serde_json::json;
-use sha2::{Digest, Sha256};
+use skep_harness::images::{ARCHITECTURE, hex, tar};
 
 /// What runs in the containers.
 pub const PROGRAM: &str = "/bin/sleep";
@@ -11,33 +11,6 @@ pub const PROGRAM: &str = "/bin/sleep";
 const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
 const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
-
-/// A tar stream of regular files that anybody may run.
-pub fn tar(files: &[(&str, &[u8])]) -> Vec<u8> {
-    let mut stream = Vec::new();
-    for (path, body) in files {
-        let mut header = [0_u8; 512];
-        let mut field = |at: usize, text: &str| {
-            header[at..at + text.len()].copy_from_slice(text.as_bytes());
-        };
-        field(0, path);
-        field(100, "0000755");
-        field(108, "0000000");
-        field(116, "0000000");
-        field(124, &format!("{:011o}", body.len()));
-        field(136, "00000000000");
-        field(148, "        ");
-        field(156, "0");
-        field(257, "ustar\u{0}00");
-        let sum: u32 = header.iter().map(|byte| u32::from(*byte)).sum();
-        header[148..156].copy_from_slice(format!("{sum:06o}\u{0} ").as_bytes());
-        stream.extend_from_slice(&header);
-        stream.extend_from_slice(body);
-        stream.resize(stream.len().next_multiple_of(512), 0);
-    }
-    stream.resize(stream.len() + 1024, 0);
-    stream
-}
 
 /// A root file system: [`PROGRAM`] and the libraries it is linked with, and a file that tells it from others.
 pub fn root(mark: &str) -> Vec<u8> {
@@ -69,14 +42,9 @@ fn root_of(mark: &str, programs: &[&str]) -> Vec<u8> {
     tar(&files)
 }
 
-fn hex(bytes: &[u8]) -> String {
-    let digest = Sha256::digest(bytes);
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 fn config(layer: &[u8]) -> Vec<u8> {
     let config = json!({
-        "architecture": if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" },
+        "architecture": ARCHITECTURE,
         "os": "linux",
         "config": {"Cmd": [PROGRAM, "100000"]},
         "rootfs": {"type": "layers", "diff_ids": [format!("sha256:{}", hex(layer))]},
@@ -100,7 +68,7 @@ pub fn oci_layout(name: &str, layer: &[u8], brought: &[u8]) -> Vec<u8> {
     let index = json!({"schemaVersion": 2, "manifests": [entry]}).to_string();
     let path = |bytes: &[u8]| format!("blobs/sha256/{}", hex(bytes));
     tar(&[
-        ("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#),
+        ("oci-layout", &br#"{"imageLayoutVersion":"1.0.0"}"#[..]),
         ("index.json", index.as_bytes()),
         (&path(&manifest), &manifest),
         (&path(&config), &config),

@@ -133,28 +133,21 @@ fn named(kind: &str, bytes: &[u8]) -> Value {
 }
 
 /// A tar stream of regular files that anybody may run.
-pub fn tar(files: &[(String, Vec<u8>)]) -> Vec<u8> {
-    let mut stream = Vec::new();
+///
+/// # Panics
+/// When a path cannot stand in a tar.
+pub fn tar(files: &[(impl AsRef<str>, impl AsRef<[u8]>)]) -> Vec<u8> {
+    let mut stream = tar::Builder::new(Vec::new());
     for (path, body) in files {
-        let mut header = [0_u8; 512];
-        let mut field = |at: usize, text: &str| {
-            header[at..at + text.len()].copy_from_slice(text.as_bytes());
-        };
-        field(0, path);
-        field(100, "0000755");
-        field(108, "0000000");
-        field(116, "0000000");
-        field(124, &format!("{:011o}", body.len()));
-        field(136, "00000000000");
-        field(148, "        ");
-        field(156, "0");
-        field(257, "ustar\u{0}00");
-        let sum: u32 = header.iter().map(|byte| u32::from(*byte)).sum();
-        header[148..156].copy_from_slice(format!("{sum:06o}\u{0} ").as_bytes());
-        stream.extend_from_slice(&header);
-        stream.extend_from_slice(body);
-        stream.resize(stream.len().next_multiple_of(512), 0);
+        let body = body.as_ref();
+        let mut header = tar::Header::new_ustar();
+        header.set_mode(0o755);
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mtime(0);
+        header.set_size(u64::try_from(body.len()).expect("a length"));
+        let added = stream.append_data(&mut header, path.as_ref(), body);
+        added.expect("a path that can stand in a tar");
     }
-    stream.resize(stream.len() + 1024, 0);
-    stream
+    stream.into_inner().expect("memory takes all")
 }

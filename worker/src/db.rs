@@ -111,8 +111,8 @@ impl HealthRecord {
     }
 }
 
-/// What a later release yet keeps: the secrets and configs that its container shows, never what is in them. A
-/// secret's id, or a config's, and its revision.
+/// What the release after that keeps behind both: which secrets and configs its container shows, by id and revision,
+/// never what is in them.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 struct FilesRecord {
     secrets: Vec<(u128, u64)>,

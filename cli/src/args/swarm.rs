@@ -59,8 +59,12 @@ pub struct RestoreArgs {
 #[derive(Args, Debug)]
 pub struct InitArgs {
     /// Go on with this manager's cluster after its majority was lost for good, with this one as the only manager.
-    /// Containers and services stay; managers of before must never come back as such.
-    #[arg(long)]
+    /// Containers, services
+    /// and settings stay; managers of before must never come back as such.
+    #[arg(
+        long,
+        conflicts_with_all = ["control_port", "data_path_port", "default_addr_pool", "default_addr_pool_mask_length"]
+    )]
     pub force_new_cluster: bool,
     /// Address other nodes reach this one at; chosen when there is only one to choose from.
     #[arg(long, value_name = "ADDRESS")]

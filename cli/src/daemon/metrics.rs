@@ -29,6 +29,8 @@ use super::node::Node;
 const CONNECTIONS: usize = 16;
 /// A client gets so long to say what it wants.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// And to have taken the answer: who is slower leaves its place to others.
+const AT_MOST: Duration = Duration::from_secs(30);
 /// What the text is, as Prometheus asks for it.
 const TEXT: HeaderValue =
     HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
@@ -81,10 +83,11 @@ async fn converse(stream: TcpStream, node: Arc<Node>) {
         .timer(TokioTimer::new())
         .header_read_timeout(PATIENCE)
         .keep_alive(false)
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
-    if let Err(error) = served {
-        tracing::debug!(%error, "somebody who asked for metrics went away");
+        .serve_connection(TokioIo::new(stream), service);
+    match tokio::time::timeout(AT_MOST, served).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "somebody who asked for metrics went away"),
+        Err(_) => tracing::debug!("somebody who asked for metrics took too long"),
     }
 }
 

@@ -117,6 +117,8 @@ impl Node {
             config,
         });
         if let Some(membership) = Membership::load(&node.config.data_root)? {
+            // What a daemon that was killed while it went on alone has left.
+            skep_manager::revival::forget(&node.config.data_root.join(MANAGER))?;
             let held = identity::load(&node.config.data_root)?;
             let held = held.context("this node's certificate is gone: restore the data root, or leave the cluster and join it again")?;
             let listener = serve::listen(membership.listen).await?;
@@ -134,6 +136,7 @@ impl Node {
         identity::forget(&self.config.data_root)?;
         Db::forget(&self.config.data_root)?;
         let manager = self.config.data_root.join(MANAGER);
+        skep_manager::revival::forget(&manager)?;
         match std::fs::remove_dir_all(&manager) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 Err(error).with_context(|| format!("cannot remove {}", manager.display()))

@@ -49,8 +49,16 @@ impl Control {
             FileKind::Secret => None,
             FileKind::Config => state.content(file.id, file.newest()),
         };
+        let kept = state.contents_of(file.id).map(|(revision, _)| {
+            let tasks = state.tasks_with(file.id, revision);
+            v1::FileRevisionUse {
+                revision,
+                tasks: u32::try_from(tasks).unwrap_or(u32::MAX),
+            }
+        });
         Ok(v1::FileEntry {
             content: content.map(|content| content.bytes().to_vec()),
+            kept: kept.collect(),
             ..entry(&state, &file)
         })
     }
@@ -116,18 +124,12 @@ fn sendable(rotation: Rotation) -> Result<Rotation, Status> {
     }
 }
 
+/// As a list shows it. What is kept of each is counted task by task, and told only of one that is asked for.
 fn entry(state: &State, file: &File) -> v1::FileEntry {
-    let kept = state.contents_of(file.id).map(|(revision, _)| {
-        let tasks = state.tasks_with(file.id, revision);
-        v1::FileRevisionUse {
-            revision,
-            tasks: u32::try_from(tasks).unwrap_or(u32::MAX),
-        }
-    });
     v1::FileEntry {
         file: Some(file.into()),
         content: None,
         services: users(state, file.id),
-        kept: kept.collect(),
+        kept: Vec::new(),
     }
 }

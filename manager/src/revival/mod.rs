@@ -90,7 +90,11 @@ pub async fn force(
         directory,
         rustix::fs::RenameFlags::EXCHANGE,
     );
-    exchanged.map_err(|error| place(directory, error.into()))
+    let durable = exchanged.map_err(io::Error::from).and_then(|()| {
+        let parent = directory.parent().unwrap_or(Path::new("."));
+        std::fs::File::open(parent)?.sync_all()
+    });
+    durable.map_err(|error| place(directory, error))
 }
 
 /// Removes what [`force`] left beside `directory`, whether it was done or cut short.

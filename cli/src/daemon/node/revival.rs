@@ -117,7 +117,9 @@ impl Node {
             Phase::Active(active) => active.membership.clone(),
         };
         if let Some(asked) = advertise {
+            // Its port stays: it goes on listening where it does.
             let port = membership.listen.port();
+            let asked = SocketAddr::new(asked.ip(), port);
             membership.advertise = address::choose(Some(asked), port)?;
         }
         *self.door.write().unwrap_or_else(PoisonError::into_inner) = None;

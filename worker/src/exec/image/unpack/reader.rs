@@ -116,8 +116,8 @@ impl<R: Read> TarReader<R> {
             }),
             kind,
             mode: header.mode()?,
-            uid: owner(pax.uid, header.uid())?,
-            gid: owner(pax.gid, header.gid())?,
+            uid: owner(pax.uid, &header.as_old().uid, header.uid())?,
+            gid: owner(pax.gid, &header.as_old().gid, header.gid())?,
             mtime: pax.mtime.unwrap_or((seconds, 0)),
             device: (number(header.device_major()), number(header.device_minor())),
             xattrs: pax.xattrs,
@@ -280,8 +280,14 @@ fn replace(field: &mut Vec<u8>, long: Option<Vec<u8>>) {
     }
 }
 
-fn owner(pax: Option<u64>, header: io::Result<u64>) -> io::Result<u32> {
-    let id = pax.map_or(header, Ok)?;
+/// A field that was left blank means root, as other readers take it.
+fn owner(pax: Option<u64>, field: &[u8], header: io::Result<u64>) -> io::Result<u32> {
+    let blank = field.iter().all(|byte| matches!(byte, 0 | b' '));
+    let id = match pax {
+        Some(id) => id,
+        None if blank => 0,
+        None => header?,
+    };
     u32::try_from(id)
         .ok()
         .filter(|id| *id != u32::MAX)

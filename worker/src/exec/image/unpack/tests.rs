@@ -61,6 +61,21 @@ fn plain_gzip_and_zstd_give_the_same_layer() {
 }
 
 #[test]
+fn an_owner_that_was_left_blank_is_root() {
+    let blank = |header: &mut tar::Header| {
+        header.as_old_mut().uid = [0; 8];
+        header.as_old_mut().gid = [b' '; 8];
+    };
+    let stream = Tar::new()
+        .raw(EntryType::Regular, "name", "", blank, b"x")
+        .done();
+    let target = tempfile::tempdir().unwrap();
+    unpack(target.path(), &stream).unwrap();
+    let about = fs::metadata(target.path().join("name")).unwrap();
+    assert_eq!((about.uid(), about.gid()), (0, 0));
+}
+
+#[test]
 fn owners_modes_and_times_are_kept() {
     let stream = Tar::new()
         .raw(
