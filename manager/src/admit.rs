@@ -1,13 +1,16 @@
 //! Lets only those through a door who may: the role is what State says, a certificate only says who calls.
 //!
-//! A node that was demoted or removed is refused at its next call, whatever its certificate claims.
+//! A node that was demoted or removed is refused at its next call, whatever its certificate claims. Raft's own messages
+//! are another matter: a member is heard until the group goes on without it, and a manager that is behind in the log
+//! cannot know yet who manages.
 
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use skep_proto::channel::Connection;
+use skep_proto::channel::{Connection, Peer, Stamp};
+use skep_proto::ids::RaftId;
 use skep_proto::node::Role;
 use tonic::Status;
 use tonic::body::Body;
@@ -16,15 +19,15 @@ use tonic::codegen::http::{Extensions, Request, Response};
 use tonic::server::NamedService;
 
 use crate::ring::Ring;
+use crate::state::State;
 
 /// Who may come through.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Admitted {
     /// Managers of this cluster.
     Managers,
-    /// Members of the Raft group: managers by their certificate, unless State says that they are none. A
-    /// manager that was away cannot know those that joined meanwhile, and has to hear them to learn of them;
-    /// what a removed one says is without weight, as votes and appends count for members only.
+    /// Members of the Raft group, and managers whose certificate was signed later than what this manager has applied:
+    /// it has to hear them to learn of them.
     Members,
     /// All nodes of this cluster.
     Nodes,
@@ -49,31 +52,57 @@ impl<S> Admit<S> {
     }
 
     fn check(&self, extensions: &Extensions) -> Result<(), Status> {
-        let peer = extensions
-            .get::<Connection>()
-            .and_then(|connection| connection.peer);
-        let Some(peer) = peer else {
+        let connection = extensions.get::<Connection>();
+        let Some((peer, stamp)) = connection.and_then(|it| Some((it.peer?, it.stamp))) else {
             return Err(Status::unauthenticated(
                 "this call needs a certificate of the cluster",
             ));
         };
-        let said = self.ring.stale().node(peer.node).map(|node| node.spec.role);
-        match (self.admitted, said, peer.role) {
-            (Admitted::Members, Some(Role::Manager), _)
-            | (Admitted::Members, None, Role::Manager)
-            | (Admitted::Managers, Some(Role::Manager), _)
-            | (Admitted::Nodes, Some(_), _) => Ok(()),
-            (_, None, _) => Err(Status::permission_denied(format!(
+        let state = self.ring.stale();
+        let said = state.node(peer.node).map(|node| node.spec.role);
+        let member = |raft| self.ring.is_member(raft);
+        let may = match self.admitted {
+            Admitted::Members => is_heard(&state, &peer, stamp, member),
+            Admitted::Managers => said == Some(Role::Manager),
+            Admitted::Nodes => said.is_some(),
+        };
+        match said {
+            _ if may => Ok(()),
+            None => Err(Status::permission_denied(format!(
                 "node {} is not of the cluster (any more); to join it again, on that machine: \
                  skep swarm leave --force, then skep swarm join",
                 peer.node
             ))),
-            (_, Some(Role::Worker), _) => Err(Status::permission_denied(format!(
+            Some(_) => Err(Status::permission_denied(format!(
                 "node {} is not a manager",
                 peer.node
             ))),
         }
     }
+}
+
+/// Whether Raft hears a peer. Its number counts for as long as State or the group has it, since the others may need
+/// its vote to go on without it; beyond that, who knows more than its certificate goes by that, and who knows less
+/// believes the certificate.
+fn is_heard(
+    state: &State,
+    peer: &Peer,
+    stamp: Option<Stamp>,
+    member: impl Fn(RaftId) -> bool,
+) -> bool {
+    let known = state.node(peer.node);
+    if known.is_some_and(|node| node.manager.is_some()) {
+        return true;
+    }
+    let incarnation = state.cluster().map_or(0, |cluster| cluster.incarnation);
+    peer.role == Role::Manager
+        && match stamp {
+            Some(stamp) => {
+                stamp.raft.is_some_and(member) || stamp.is_later_than(incarnation, state.applied())
+            }
+            // A release that put none on certificates knew no demotion either.
+            None => known.is_none(),
+        }
 }
 
 impl<S: NamedService> NamedService for Admit<S> {
@@ -100,3 +129,7 @@ where
         }
     }
 }
+
+#[cfg(test)]
+#[path = "admit_tests.rs"]
+mod tests;

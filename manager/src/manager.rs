@@ -280,6 +280,11 @@ impl Manager {
         }
     }
 
+    /// Its number in the Raft group.
+    pub fn raft(&self) -> RaftId {
+        RaftId(self.consensus.id())
+    }
+
     /// The node that the leader is on, where known.
     pub fn leader(&self) -> Option<NodeId> {
         match *self.standing.borrow() {

@@ -6,7 +6,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use skep_proto::ids::RequestId;
+use skep_proto::ids::{RaftId, RequestId};
 use skep_proto::time::{ClusterTime, WallTime};
 use tokio::sync::watch;
 
@@ -52,6 +52,12 @@ impl Ring {
     /// When no majority answers.
     pub async fn read(&self) -> Result<State, ReadError> {
         Ok(self.consensus.read_index().await?.state)
+    }
+
+    /// Whether the manager of this number is a member of the Raft group, as far as this one knows.
+    pub fn is_member(&self, raft: RaftId) -> bool {
+        let members = self.consensus.members();
+        members.iter().any(|(member, _)| member.id == raft.0)
     }
 
     /// Wakes whenever something was applied.

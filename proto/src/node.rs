@@ -27,11 +27,24 @@ pub struct Node {
     pub status: NodeStatus,
     /// Small number, unique in the cluster and given again only after removal: part of gateway MAC addresses.
     pub number: u16,
-    /// Set while it is a member of the Raft group.
+    /// Set while it may be a member of the Raft group: from when it asked to become one until it is out.
     pub manager: Option<ManagerStatus>,
 }
 
 impl Node {
+    /// What it is in the cluster.
+    pub fn place(&self) -> Place {
+        Place {
+            role: self.spec.role,
+            raft: self.manager.as_ref().map(|manager| manager.raft),
+        }
+    }
+
+    /// Whether it is a manager that decides: it is to be one, and has its number in the Raft group.
+    pub fn manages(&self) -> bool {
+        self.spec.role == Role::Manager && self.manager.is_some()
+    }
+
     /// Where its door for other nodes is, as far as it is known: a manager's is where it joined with, a
     /// worker's is what it said when its session opened.
     pub fn door(&self) -> Option<SocketAddr> {
@@ -59,6 +72,16 @@ pub enum Role {
     Worker,
     /// Runs tasks and takes part in decisions.
     Manager,
+}
+
+/// What a node is to be, and whether it has a number in the Raft group. One without the other is on its way: a
+/// manager without a number has yet to ask for it, a worker with one is being taken out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Place {
+    /// What it is to be.
+    pub role: Role,
+    /// Its number in the Raft group, for as long as it may be a member.
+    pub raft: Option<RaftId>,
 }
 
 impl fmt::Display for Role {

@@ -23,6 +23,7 @@ mod published;
 mod registry;
 mod registry_faults;
 mod revival;
+mod roles;
 mod secrets;
 mod stacks;
 mod terminal;

@@ -4,6 +4,9 @@ use skep_harness::cluster::{Cluster, node};
 
 use crate::SKEP;
 
+/// A node's, in a lab.
+const DATA_ROOT: &str = "/run/lab/store/data";
+
 /// Made before the loss, on the worker that stays.
 const WEB: [&str; 9] = [
     "service",
@@ -84,6 +87,21 @@ fn the_last_manager_of_three_goes_on_alone_and_containers_stay() {
     cluster.until("node-2 sees the cluster", || {
         cluster.running("node-2", "web").len() == 3
     });
+    // One that just comes back is a worker, and may be the only one to have what the others never got.
+    cluster.lab.start("node-1").unwrap();
+    cluster.until("node-1 is a worker", || {
+        let asked = cluster.attempt("node-1", &["node", "ls"]);
+        asked.err.contains("this node is a worker")
+    });
+    let kept = format!("{DATA_ROOT}/manager.kept-1/id");
+    cluster.until("what it had is kept", || {
+        cluster.run("node-1", &["test", "-f", &kept]).code == 0
+    });
+    cluster.skep("node-3", &["node", "promote", "node-1"]);
+    cluster.until("node-1 sees the cluster", || {
+        cluster.running("node-1", "web").len() == 3
+    });
+    assert_eq!(cluster.run("node-1", &["test", "-f", &kept]).code, 0);
 }
 
 #[test]

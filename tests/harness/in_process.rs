@@ -15,7 +15,7 @@ use skep_proto::difference::{Difference, apply_difference};
 use skep_proto::ids::{ClusterId, NodeId, RaftId, RequestId, TaskId};
 use skep_proto::image::{BUILT_IN, Digest, Image};
 use skep_proto::node::{
-    Availability, Node, NodeDescription, NodeSpec, NodeState, NodeStatus, Role,
+    Availability, Node, NodeDescription, NodeSpec, NodeState, NodeStatus, Place, Role,
 };
 use skep_proto::resources::Resources;
 use skep_proto::task::{TaskState, TaskStatus};
@@ -77,7 +77,7 @@ impl Alone {
         let signed = ca::sign(
             &authority,
             &request.csr,
-            &peer,
+            (&peer, None),
             spec.certificate_expiry,
             now,
         );
@@ -261,6 +261,10 @@ pub struct Obedient {
     pub node: NodeId,
     /// What it was told last.
     pub assignment: Arc<Mutex<Assignment>>,
+    /// What it is in the cluster, as it was told.
+    pub place: Arc<Mutex<Option<Place>>>,
+    /// Its identity.
+    pub identity: Identity,
     running: tokio::task::JoinHandle<()>,
 }
 
@@ -303,11 +307,14 @@ impl Obedient {
             .await
             .expect("a session")
             .into_inner();
-        let assignment = Arc::new(Mutex::new(Assignment::default()));
-        let running = tokio::spawn(obey(told, sender, assignment.clone()));
+        let (assignment, place) = (Arc::default(), Arc::default());
+        let held = (Arc::clone(&assignment), Arc::clone(&place));
+        let running = tokio::spawn(obey(told, sender, held));
         Self {
             node,
             assignment,
+            place,
+            identity,
             running,
         }
     }
@@ -322,7 +329,7 @@ fn said(message: Said) -> v1::WorkerMessage {
 async fn obey(
     mut told: tonic::Streaming<v1::ManagerMessage>,
     sender: mpsc::Sender<v1::WorkerMessage>,
-    held: Arc<Mutex<Assignment>>,
+    (held, place): (Arc<Mutex<Assignment>>, Arc<Mutex<Option<Place>>>),
 ) {
     let mut beat = tokio::time::interval(Duration::from_millis(200));
     let mut reports = 0;
@@ -346,6 +353,11 @@ async fn obey(
                     wire::message(step.difference, "difference").expect("a difference");
                 apply_difference(&mut held.lock().expect("not poisoned"), new).expect("it fits");
                 step.sequence
+            }
+            Some(Told::Place(told)) => {
+                let told = Place::try_from(told).expect("a place");
+                *place.lock().expect("not poisoned") = Some(told);
+                continue;
             }
             _ => continue,
         };

@@ -5,6 +5,7 @@
     reason = "a test ends where an expectation is broken"
 )]
 
+mod roles;
 mod updates;
 
 mod events;

@@ -38,7 +38,11 @@ fn with_certificate(mut request: Request<()>) -> Result<Request<()>, Status> {
         cluster: ClusterId::new(1),
     });
     let remote = SocketAddr::from(([127, 0, 0, 1], 1));
-    request.extensions_mut().insert(Connection { remote, peer });
+    request.extensions_mut().insert(Connection {
+        remote,
+        peer,
+        stamp: None,
+    });
     Ok(request)
 }
 

@@ -18,6 +18,7 @@ use skep_proto::node::Role;
 use skep_proto::wire::{self, WireError, v1};
 use tokio::sync::watch;
 
+use crate::Told;
 use crate::dial::Dial;
 
 const FILE: &str = "identity";
@@ -66,6 +67,9 @@ pub enum IdentityFault {
     /// The manager does not answer.
     #[error("{0} does not answer: is it a manager, and is it up?")]
     Silent(SocketAddr),
+    /// No manager is known.
+    #[error("no manager is known to this node")]
+    Alone,
     /// Its answer cannot be understood.
     #[error("the manager's answer cannot be understood: {0}")]
     Wire(#[from] WireError),
@@ -226,35 +230,53 @@ pub async fn join(
     })
 }
 
-/// Asks the managers in turn for the next certificate, keeps it, and uses it from then on.
-async fn renew(
+/// What this node is in the cluster, as it was told with a new certificate.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Renewed {
+    /// Its number in the Raft group; what it had under another is to go.
+    pub raft: Option<RaftId>,
+    /// Where managers are.
+    pub managers: Vec<SocketAddr>,
+    /// The cluster's incarnation.
+    pub incarnation: u64,
+}
+
+/// Asks the managers in turn for the next certificate, keeps it, and uses it from then on. A node that says where its
+/// `door` is becomes a manager, if it is to be one.
+///
+/// # Errors
+/// What the last of them said.
+pub async fn renew(
     identity: &Identity,
     dial: &Dial,
     managers: &[SocketAddr],
+    door: Option<SocketAddr>,
     root: &Path,
-) -> Result<(), IdentityFault> {
-    let mut last = None;
+) -> Result<Renewed, IdentityFault> {
+    let mut last = IdentityFault::Alone;
     for manager in managers {
-        match renew_by(identity, dial, *manager, root).await {
-            Ok(()) => return Ok(()),
-            Err(error) => last = Some(error),
+        match renew_by(identity, dial, *manager, door, root).await {
+            Ok(renewed) => return Ok(renewed),
+            Err(error) => last = error,
         }
     }
-    last.map_or(Ok(()), Err)
+    Err(last)
 }
 
 async fn renew_by(
     identity: &Identity,
     dial: &Dial,
     manager: SocketAddr,
+    door: Option<SocketAddr>,
     root: &Path,
-) -> Result<(), IdentityFault> {
+) -> Result<Renewed, IdentityFault> {
     let request = csr::request()?;
     let asked = async {
         let channel = dial(manager, Some(Role::Manager)).await;
         let channel = channel.map_err(|error| tonic::Status::unavailable(error.to_string()))?;
         let mut client = v1::ca_client::CaClient::new(channel);
-        client.renew(v1::RenewRequest { csr: request.csr }).await
+        let (csr, door) = (request.csr, door.map(v1::Address::from));
+        client.renew(v1::RenewRequest { csr, door }).await
     };
     let answer = tokio::time::timeout(PATIENCE, asked).await;
     let answer = answer
@@ -265,16 +287,22 @@ async fn renew_by(
         key: request.key,
         root: answer.root,
     };
+    let renewed = Renewed {
+        raft: answer.raft.map(RaftId),
+        managers: wire::list(answer.managers, "managers")?,
+        incarnation: answer.incarnation,
+    };
     Identity::new(&credentials)?;
     store(root, &credentials)?;
-    Ok(identity.replace(&credentials)?)
+    identity.replace(&credentials)?;
+    Ok(renewed)
 }
 
-/// Renews for ever, each certificate at a point of its life that is drawn once. `managers` says where to ask.
+/// Renews for ever, each certificate at a point of its life that is drawn once. `told` says where to ask.
 pub async fn keep_renewed(
     identity: Identity,
     dial: Dial,
-    managers: watch::Receiver<Vec<SocketAddr>>,
+    told: watch::Receiver<Told>,
     root: std::path::PathBuf,
 ) {
     let mut random: u32 = rand::random();
@@ -284,13 +312,13 @@ pub async fn keep_renewed(
             tokio::time::sleep(left.min(LONGEST_SLEEP)).await;
             continue;
         }
-        let known = managers.borrow().clone();
-        match renew(&identity, &dial, &known, &root).await {
-            Ok(()) if identity.renew_at(random) > SystemTime::now() => {
+        let known = told.borrow().managers.clone();
+        match renew(&identity, &dial, &known, None, &root).await {
+            Ok(_) if identity.renew_at(random) > SystemTime::now() => {
                 random = rand::random();
                 tracing::info!("certificate renewed");
             }
-            Ok(()) => tokio::time::sleep(AGAIN).await,
+            Ok(_) => tokio::time::sleep(AGAIN).await,
             Err(error) => {
                 tracing::warn!(error = %error, "cannot renew the certificate yet");
                 tokio::time::sleep(AGAIN).await;

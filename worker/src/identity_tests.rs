@@ -105,6 +105,7 @@ impl v1::ca_server::Ca for Door {
             chain: vec![self.0.sign(&csr, caller.node, caller.role)],
             role: v1::Role::from(caller.role).into(),
             root: self.0.root.clone(),
+            ..Default::default()
         }))
     }
 }
@@ -166,9 +167,9 @@ async fn a_node_joins_and_renews() {
     let directory = tempfile::tempdir().unwrap();
     let dial = by_identity(identity.clone());
     let nobody = SocketAddr::from(([127, 0, 0, 1], 1));
-    renew(&identity, &dial, &[nobody, address], directory.path())
-        .await
-        .unwrap();
+    let managers = [nobody, address];
+    let renewed = renew(&identity, &dial, &managers, None, directory.path());
+    assert_eq!(renewed.await.unwrap().raft, None);
     let kept = load(directory.path()).unwrap().unwrap();
     assert!(
         kept.key != joined.credentials.key,

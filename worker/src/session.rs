@@ -12,10 +12,12 @@ use skep_netd::Kernel;
 use skep_proto::assignment::Assignment;
 use skep_proto::channel;
 use skep_proto::difference::Difference;
-use skep_proto::node::{NodeDescription, Role};
+use skep_proto::ids::NodeId;
+use skep_proto::node::{NodeDescription, Place};
 use skep_proto::wire::{self, WireError, v1};
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::Channel;
 use tonic::{Status, Streaming};
 
 use crate::agent::Agent;
@@ -24,7 +26,7 @@ use crate::db::Db;
 use crate::dial::Dial;
 use crate::exec::Exec;
 use crate::report::Outbox;
-use crate::resources;
+use crate::{reach, resources};
 
 /// Of the protocol.
 const VERSION: u32 = 1;
@@ -44,8 +46,6 @@ const HEARTBEATS: (Duration, Duration) = (Duration::from_millis(50), Duration::f
 /// Why a session ended.
 #[derive(Debug, thiserror::Error)]
 enum Broken {
-    #[error("cannot reach it: {0}")]
-    Dial(std::io::Error),
     #[error("it does not answer within {PATIENCE:?}")]
     Silent,
     #[error("{}", .0.message())]
@@ -78,8 +78,8 @@ enum End {
     None,
     /// There was none, but the manager named the leader.
     Elsewhere(SocketAddr),
-    /// It stood, and ended.
-    Stood,
+    /// It stood with this manager, and ended.
+    Stood(SocketAddr),
 }
 
 /// All that a session needs.
@@ -99,6 +99,26 @@ pub(crate) struct Session<E, K> {
     pub(crate) stopping: watch::Receiver<bool>,
     /// The manager of the present session, for whoever asks.
     pub(crate) connected: watch::Sender<Option<SocketAddr>>,
+    /// What a manager said last of the whole cluster and of this node in it.
+    pub(crate) told: watch::Sender<Told>,
+}
+
+/// What managers tell a node besides its work.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Told {
+    /// Where managers are.
+    pub managers: Vec<SocketAddr>,
+    /// Their nodes; empty until a manager said so.
+    pub nodes: Vec<NodeId>,
+    /// What this node is in the cluster; `None` until a manager said so.
+    pub place: Option<Place>,
+}
+
+impl Told {
+    /// Whether a node that comes with a manager's certificate is one still, as far as is known here.
+    pub(crate) fn manages(&self, node: NodeId) -> bool {
+        self.nodes.is_empty() || self.nodes.contains(&node)
+    }
 }
 
 type Sender = mpsc::Sender<v1::WorkerMessage>;
@@ -116,6 +136,15 @@ async fn told(stopping: &mut watch::Receiver<bool>) {
     let _ = stopping.wait_for(|stopping| *stopping).await;
 }
 
+/// Whom to reach first: who was `named`, then the managers in turn.
+fn order(managers: &[SocketAddr], named: Option<SocketAddr>, turn: usize) -> Vec<SocketAddr> {
+    let from = turn % managers.len().max(1);
+    let (before, after) = managers.split_at(from);
+    let others = after.iter().chain(before).copied();
+    let others = others.filter(|manager| Some(*manager) != named);
+    named.into_iter().chain(others).collect()
+}
+
 impl<E: Exec, K: Kernel> Session<E, K> {
     /// Holds sessions until the daemon stops.
     pub(crate) async fn run(mut self) {
@@ -124,24 +153,21 @@ impl<E: Exec, K: Kernel> Session<E, K> {
         let mut named = None;
         self.peers.set(self.managers.clone());
         while !*self.stopping.borrow() {
-            let next = self.managers.get(turn % self.managers.len().max(1));
-            let next = next.copied();
-            let manager = named.take().or_else(|| {
+            let named_now = named.take();
+            let order = order(&self.managers, named_now, turn);
+            if named_now.is_none() {
                 turn = turn.wrapping_add(1);
-                next
-            });
-            if let Some(manager) = manager {
-                let end = self.one(manager).await;
-                self.connected.send_replace(None);
-                match end {
-                    End::Stood => {
-                        pause = FIRST_PAUSE;
-                        // The same one first: it may only have blinked.
-                        named = Some(manager);
-                    }
-                    End::Elsewhere(leader) if leader != manager => named = Some(leader),
-                    End::Elsewhere(_) | End::None => {}
+            }
+            let end = self.one(order).await;
+            self.connected.send_replace(None);
+            match end {
+                End::Stood(manager) => {
+                    pause = FIRST_PAUSE;
+                    // The same one first: it may only have blinked.
+                    named = Some(manager);
                 }
+                End::Elsewhere(leader) => named = Some(leader),
+                End::None => {}
             }
             let jitter = rand::random_range(0.5..1.0);
             let mut stopping = self.stopping.clone();
@@ -153,14 +179,23 @@ impl<E: Exec, K: Kernel> Session<E, K> {
         }
     }
 
-    /// One session.
-    async fn one(&mut self, manager: SocketAddr) -> End {
-        let opened = self.open(manager).await;
+    /// One session, with the first of `managers` that answers.
+    async fn one(&mut self, managers: Vec<SocketAddr>) -> End {
+        let reached = reach::first(&self.dial, managers, PATIENCE).await;
+        let (manager, channel) = match reached {
+            Ok(reached) => reached,
+            Err(error) => {
+                tracing::debug!(%error, "no manager is reached");
+                return End::None;
+            }
+        };
+        let opened = self.open(channel).await;
         let (welcome, sender, mut stream) = match opened {
             Ok(opened) => opened,
             Err(error) => {
                 tracing::debug!(manager = %manager, error = %error, "no session");
-                return error.leader().map_or(End::None, End::Elsewhere);
+                let leader = error.leader().filter(|leader| *leader != manager);
+                return leader.map_or(End::None, End::Elsewhere);
             }
         };
         tracing::info!(manager = %manager, session = welcome.session, "session opened");
@@ -174,16 +209,13 @@ impl<E: Exec, K: Kernel> Session<E, K> {
         if let Err(error) = ended {
             tracing::info!(manager = %manager, error = %error, "session ended");
         }
-        End::Stood
+        End::Stood(manager)
     }
 
     async fn open(
         &self,
-        manager: SocketAddr,
+        channel: Channel,
     ) -> Result<(v1::Welcome, Sender, Streaming<v1::ManagerMessage>), Broken> {
-        let dialled =
-            tokio::time::timeout(PATIENCE, (self.dial)(manager, Some(Role::Manager))).await;
-        let channel = dialled.map_err(|_| Broken::Silent)?.map_err(Broken::Dial)?;
         let mut client = v1::dispatch_client::DispatchClient::new(channel)
             .max_decoding_message_size(MAX_MESSAGE)
             .max_encoding_message_size(MAX_MESSAGE);
@@ -300,6 +332,12 @@ impl<E: Exec, K: Kernel> Session<E, K> {
                 return Ok(());
             }
             Some(Message::Managers(managers)) => return self.learn(Some(managers)).await,
+            Some(Message::Place(place)) => {
+                let place = Place::try_from(place)?;
+                self.told
+                    .send_if_modified(|told| told.place.replace(place) != Some(place));
+                return Ok(());
+            }
             Some(Message::Welcome(_)) | None => return Ok(()),
         };
         if let Err(reason) = &taken {
@@ -315,11 +353,14 @@ impl<E: Exec, K: Kernel> Session<E, K> {
         )
     }
 
-    /// Remembers where managers are; an empty list is not believed.
+    /// Remembers who and where managers are; an empty list is not believed.
     async fn learn(&mut self, managers: Option<v1::Managers>) -> Result<(), Broken> {
-        let addresses = managers
-            .map(|managers| managers.addresses)
-            .unwrap_or_default();
+        let v1::Managers { addresses, nodes } = managers.unwrap_or_default();
+        let nodes = nodes.iter().map(|node| wire::id(node, "nodes"));
+        let nodes: Vec<NodeId> = nodes.collect::<Result<_, _>>()?;
+        if !nodes.is_empty() {
+            self.told.send_modify(|told| told.nodes = nodes);
+        }
         let addresses: Vec<SocketAddr> = addresses
             .into_iter()
             .map(SocketAddr::try_from)
@@ -328,6 +369,8 @@ impl<E: Exec, K: Kernel> Session<E, K> {
             return Ok(());
         }
         self.managers.clone_from(&addresses);
+        self.told
+            .send_modify(|told| told.managers.clone_from(&addresses));
         self.peers.set(addresses);
         if let Err(error) = self.db.keep_managers(&self.managers).await {
             tracing::warn!(error = %error, "cannot remember the managers");

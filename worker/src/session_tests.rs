@@ -5,6 +5,7 @@ use std::sync::Mutex;
 
 use futures_util::future::FutureExt;
 use skep_netd::FakeKernel;
+use skep_proto::node::Role;
 use skep_proto::task::TaskState;
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
@@ -111,6 +112,7 @@ impl Manager {
             down_after_ms: 1000,
             managers: Some(v1::Managers {
                 addresses: managers.iter().map(|address| (*address).into()).collect(),
+                ..Default::default()
             }),
         }))
         .await;
@@ -209,6 +211,12 @@ pub(crate) fn plain_dial() -> Dial {
 }
 
 fn start(node: &Node, managers: &[SocketAddr]) -> watch::Sender<bool> {
+    listen(node, managers).0
+}
+
+/// A session, and what it is told besides its work.
+fn listen(node: &Node, managers: &[SocketAddr]) -> (watch::Sender<bool>, watch::Receiver<Told>) {
+    let (told, heard) = watch::channel(Told::default());
     let dial = plain_dial();
     let (stop, stopping) = watch::channel(false);
     let session = Session::<FakeExec, FakeKernel> {
@@ -224,9 +232,10 @@ fn start(node: &Node, managers: &[SocketAddr]) -> watch::Sender<bool> {
         managers: managers.to_vec(),
         stopping,
         connected: watch::channel(None).0,
+        told,
     };
     tokio::spawn(session.run());
-    stop
+    (stop, heard)
 }
 
 #[tokio::test]
@@ -314,6 +323,7 @@ async fn a_leader_that_was_never_heard_of_is_found() {
     let (seat, _) = leader.greet(&[follower.address]).await;
     seat.say(Says::Managers(v1::Managers {
         addresses: vec![leader.address.into(), follower.address.into()],
+        ..Default::default()
     }))
     .await;
     let db = node.db.clone().unwrap();
@@ -323,6 +333,29 @@ async fn a_leader_that_was_never_heard_of_is_found() {
         }
     };
     tokio::time::timeout(SOON, remembered).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_node_is_told_who_decides_and_what_it_is() {
+    let (node, mut manager) = (Node::new().await, Manager::new().await);
+    let (_stop, mut heard) = listen(&node, &[manager.address]);
+    let (seat, _) = manager.greet(&[manager.address]).await;
+    let (one, two) = (NodeId::new(1), NodeId::new(2));
+    assert!(heard.borrow().manages(two), "nobody has said who does");
+    let place = Place {
+        role: Role::Manager,
+        raft: None,
+    };
+    seat.say(Says::Managers(v1::Managers {
+        addresses: vec![manager.address.into()],
+        nodes: vec![wire::WireId::to_bytes(one)],
+    }))
+    .await;
+    seat.say(Says::Place(place.into())).await;
+    let told = heard.wait_for(|told| told.place.is_some());
+    let told = tokio::time::timeout(SOON, told).await.unwrap().unwrap();
+    assert_eq!((told.place, &told.nodes[..]), (Some(place), &[one][..]));
+    assert!(told.manages(one) && !told.manages(two));
 }
 
 #[tokio::test]

@@ -25,7 +25,7 @@ use crate::exec::image::registry::Registries;
 use crate::exec::image::{ImageError, Store};
 use crate::exec::runtime::{Runtime, RuntimeError, RuntimePaths};
 use crate::report::Outbox;
-use crate::session::Session;
+use crate::session::{Session, Told};
 use crate::streams::StreamServer;
 use crate::volumes::{VolumeError, Volumes};
 
@@ -115,6 +115,7 @@ pub struct Worker {
     db: Db,
     stopping: watch::Sender<bool>,
     connected: watch::Receiver<Option<SocketAddr>>,
+    told: watch::Receiver<Told>,
     session: JoinHandle<()>,
     data_root: PathBuf,
     dial: Dial,
@@ -161,8 +162,12 @@ impl Worker {
                 .collect::<Vec<_>>(),
         );
         let (stopping, stop) = watch::channel(false);
+        let (told, heard) = watch::channel(Told {
+            managers: managers.clone(),
+            ..Told::default()
+        });
         let dial = Arc::clone(&config.dial);
-        let streams = StreamServer::new(exec.shared());
+        let streams = StreamServer::new(exec.shared(), heard.clone());
         let session = Session {
             agent: Arc::clone(&agent),
             exec,
@@ -176,6 +181,7 @@ impl Worker {
             managers,
             stopping: stop,
             connected,
+            told,
         };
         Ok(Self {
             agent,
@@ -184,6 +190,7 @@ impl Worker {
             db,
             stopping,
             connected: seen,
+            told: heard,
             session: tokio::spawn(session.run()),
             data_root: config.data_root,
             dial,
@@ -264,6 +271,11 @@ impl Worker {
     /// The manager of the present session.
     pub fn connected(&self) -> watch::Receiver<Option<SocketAddr>> {
         self.connected.clone()
+    }
+
+    /// Where managers are, and what this node is in the cluster, as managers said last.
+    pub fn told(&self) -> watch::Receiver<Told> {
+        self.told.clone()
     }
 
     /// Leaves the cluster: every task ends, and what was remembered of the cluster goes.

@@ -27,8 +27,8 @@ pub enum SwarmCommand {
     /// Go on with the cluster of a backup, with this node as its only manager. The node must be in no cluster.
     ///
     /// Nodes that know this one's address as a manager's come back by themselves, with their containers; tasks
-    /// that were made since the backup are replaced. Managers of before are workers: remove them, or let them
-    /// leave and join again.
+    /// that were made since the backup are replaced. Managers of before come back as workers, and keep what they had
+    /// stored aside; make them managers again with: skep node promote.
     Restore(RestoreArgs),
 }
 
@@ -59,8 +59,7 @@ pub struct RestoreArgs {
 #[derive(Args, Debug)]
 pub struct InitArgs {
     /// Go on with this manager's cluster after its majority was lost for good, with this one as the only manager.
-    /// Containers, services
-    /// and settings stay; managers of before must never come back as such.
+    /// Containers, services and settings stay; a manager of before that comes back becomes a worker.
     #[arg(
         long,
         conflicts_with_all = ["control_port", "data_path_port", "default_addr_pool", "default_addr_pool_mask_length"]
@@ -164,8 +163,12 @@ pub enum NodeCommand {
     Inspect(InspectArgs),
     /// List the tasks on nodes; this one by default.
     Ps(NodePsArgs),
-    /// Change a node's labels or availability.
+    /// Change a node's role, labels or availability.
     Update(NodeUpdateArgs),
+    /// Make workers managers: they take part in decisions.
+    Promote(RoleArgs),
+    /// Make managers workers: their containers run on.
+    Demote(RoleArgs),
     /// Let a node's tasks go elsewhere, each once its replacement runs.
     Drain(DrainArgs),
     /// Remove nodes that left or are down.
@@ -194,6 +197,14 @@ pub enum AvailabilityArg {
     Drain,
 }
 
+/// Whose role to change.
+#[derive(Args, Debug)]
+pub struct RoleArgs {
+    /// Ids, beginnings of ids, host names, or `self`.
+    #[arg(required = true, value_name = "NODE")]
+    pub nodes: Vec<String>,
+}
+
 /// What to change of a node.
 #[derive(Args, Debug)]
 pub struct NodeUpdateArgs {
@@ -202,6 +213,9 @@ pub struct NodeUpdateArgs {
     /// Whether it gets tasks.
     #[arg(long, value_enum)]
     pub availability: Option<AvailabilityArg>,
+    /// What it is to be.
+    #[arg(long, value_enum)]
+    pub role: Option<RoleArg>,
     /// Set a label.
     #[arg(long, value_name = "NAME=VALUE")]
     pub label_add: Vec<String>,

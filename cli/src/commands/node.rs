@@ -4,16 +4,22 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use skep_proto::ids::NodeId;
-use skep_proto::node::{Availability, Node};
+use skep_proto::node::{Availability, Node, NodeSpec, Role};
 use skep_proto::wire::{self, v1};
+use tonic::Code;
 
-use super::client::{Client, persist, request, said};
+use super::client::{Client, Said, persist, request, said};
 use super::rows::NodeRow;
 use super::task::capital;
 use super::{docker, drain, for_each, labels, task};
-use crate::args::swarm::{AvailabilityArg, NodeCommand, NodePsArgs, NodeRmArgs, NodeUpdateArgs};
+use crate::args::swarm::{
+    AvailabilityArg, NodeCommand, NodePsArgs, NodeRmArgs, NodeUpdateArgs, RoleArg,
+};
 use crate::args::{InspectArgs, ListArgs};
 use crate::output::{self, Column};
+
+/// A node that changes all the time is changed in so many tries.
+const TRIES: u32 = 5;
 
 /// Does what `skep node …` says.
 ///
@@ -25,6 +31,8 @@ pub async fn run(client: &Client, command: NodeCommand) -> anyhow::Result<ExitCo
         NodeCommand::Inspect(args) => inspect(client, args).await,
         NodeCommand::Ps(args) => ps(client, args).await,
         NodeCommand::Update(args) => update(client, args).await,
+        NodeCommand::Promote(args) => assign(client, &args.nodes, Role::Manager).await,
+        NodeCommand::Demote(args) => assign(client, &args.nodes, Role::Worker).await,
         NodeCommand::Rm(args) => rm(client, args).await,
         NodeCommand::Drain(args) => drain::run(client, args).await,
     }
@@ -112,9 +120,17 @@ async fn ps(client: &Client, args: NodePsArgs) -> anyhow::Result<ExitCode> {
 }
 
 async fn update(client: &Client, args: NodeUpdateArgs) -> anyhow::Result<ExitCode> {
-    let entry = get(client, &args.node).await?;
-    let node = Node::try_from(entry.node.context("an answer without a node")?)?;
-    let mut spec = node.spec;
+    change(client, &args.node, |spec| edit(spec, &args)).await?;
+    output::line(&args.node)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn edit(spec: &mut NodeSpec, args: &NodeUpdateArgs) -> anyhow::Result<()> {
+    match args.role {
+        Some(RoleArg::Manager) => spec.role = Role::Manager,
+        Some(RoleArg::Worker) => spec.role = Role::Worker,
+        None => {}
+    }
     match args.availability {
         Some(AvailabilityArg::Active) => spec.availability = Availability::Active,
         Some(AvailabilityArg::Pause) => spec.availability = Availability::Pause,
@@ -127,19 +143,65 @@ async fn update(client: &Client, args: NodeUpdateArgs) -> anyhow::Result<ExitCod
         }
     }
     spec.labels.extend(labels(&args.label_add)?);
-    let message = v1::UpdateNodeRequest {
-        request: request(),
-        reference: node.id.to_string(),
-        version: Some(node.version),
-        spec: Some(v1::NodeSpec::from(&spec)),
-    };
-    persist(|| {
-        let (mut control, message) = (client.control.clone(), message.clone());
-        async move { control.update_node(message).await }
+    Ok(())
+}
+
+/// Changes what is wanted of a node; once more where it changed meanwhile, as a node does that has news of itself.
+/// Gives the node as it was.
+async fn change(
+    client: &Client,
+    text: &str,
+    edit: impl Fn(&mut NodeSpec) -> anyhow::Result<()>,
+) -> anyhow::Result<Node> {
+    let mut tries = TRIES;
+    loop {
+        let entry = get(client, text).await?;
+        let node = Node::try_from(entry.node.context("an answer without a node")?)?;
+        let mut spec = node.spec.clone();
+        edit(&mut spec)?;
+        if spec == node.spec {
+            return Ok(node);
+        }
+        let message = v1::UpdateNodeRequest {
+            request: request(),
+            reference: node.id.to_string(),
+            version: Some(node.version),
+            spec: Some(v1::NodeSpec::from(&spec)),
+        };
+        let changed = persist(|| {
+            let (mut control, message) = (client.control.clone(), message.clone());
+            async move { control.update_node(message).await }
+        })
+        .await;
+        tries -= 1;
+        let stale = |error: &anyhow::Error| {
+            let said = error.downcast_ref::<Said>();
+            said.is_some_and(|said| said.code == Code::Aborted)
+        };
+        match changed {
+            Ok(_) => return Ok(node),
+            Err(error) if stale(&error) && tries > 0 => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Makes nodes managers or workers.
+async fn assign(client: &Client, nodes: &[String], role: Role) -> anyhow::Result<ExitCode> {
+    for_each(nodes, |text| async move {
+        let before = change(client, &text, |spec| {
+            spec.role = role;
+            Ok(())
+        })
+        .await?;
+        let line = match role {
+            role if before.spec.role == role => format!("Node {} is already a {role}.", before.id),
+            Role::Manager => format!("Node {text} promoted to a manager in the swarm."),
+            Role::Worker => format!("Manager {text} demoted in the swarm."),
+        };
+        Ok(output::line(&line)?)
     })
-    .await?;
-    output::line(&args.node)?;
-    Ok(ExitCode::SUCCESS)
+    .await
 }
 
 async fn rm(client: &Client, args: NodeRmArgs) -> anyhow::Result<ExitCode> {

@@ -232,11 +232,11 @@ impl NodeRow {
     /// When the answer is not understood.
     pub fn read(entry: v1::NodeEntry) -> anyhow::Result<Self> {
         let node = Node::try_from(entry.node.context("an answer without a node")?)?;
-        let manager = match (&node.manager, entry.leader, entry.reachable) {
-            (None, ..) => "",
-            (Some(_), true, _) => "leader",
-            (Some(_), false, true) => "reachable",
-            (Some(_), false, false) => "unreachable",
+        let manager = match (node.manages(), entry.leader, entry.reachable) {
+            (false, ..) => "",
+            (true, true, _) => "leader",
+            (true, false, true) => "reachable",
+            (true, false, false) => "unreachable",
         };
         let description = node.description;
         Ok(Self {

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
 use skep_manager::{Founding, ca};
-use skep_proto::channel::{Credentials, JoinToken, Peer, csr};
+use skep_proto::channel::{Credentials, JoinToken, Peer, Stamp, csr};
 use skep_proto::cluster::{Cluster, ClusterSpec};
 use skep_proto::ids::{ClusterId, NodeId, RaftId};
 use skep_proto::image::Image;
@@ -15,6 +15,8 @@ use skep_proto::time::{ClusterTime, WallTime};
 
 /// Features of this version: all there are so far.
 const FEATURE_LEVEL: u32 = 1;
+/// A cluster begins with this incarnation.
+const FIRST: u64 = 1;
 
 /// A cluster that is about to begin.
 pub struct Prepared {
@@ -58,10 +60,16 @@ pub fn prepare(
         role: Role::Manager,
         cluster: id,
     };
+    let raft = RaftId(rand::random());
+    let stamp = Stamp {
+        incarnation: FIRST,
+        index: 0,
+        raft: Some(raft),
+    };
     let certificate = ca::sign(
         &authority,
         &request.csr,
-        &peer,
+        (&peer, Some(stamp)),
         spec.certificate_expiry,
         now,
     )?;
@@ -78,7 +86,7 @@ pub fn prepare(
         authority,
         tokens: ca::new_secrets(rand::random()),
         feature_level: FEATURE_LEVEL,
-        incarnation: 1,
+        incarnation: FIRST,
     };
     let founding = Founding {
         cluster,
@@ -89,7 +97,7 @@ pub fn prepare(
     Ok(Prepared {
         founding,
         credentials,
-        raft: RaftId(rand::random()),
+        raft,
     })
 }
 

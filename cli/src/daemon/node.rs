@@ -24,15 +24,18 @@ use tokio_util::sync::CancellationToken;
 
 use super::config::Config;
 use super::membership::Membership;
-use super::streams::{self, Streams};
+use super::serve::Door;
+use super::streams::Streams;
 use super::{address, founding, joining, serve};
 
 mod gauges;
 mod images;
 mod local_images;
 mod machine;
+mod place;
 mod registry;
 mod revival;
+mod stored;
 mod volumes;
 
 pub use local_images::Gone;
@@ -71,6 +74,7 @@ struct Active {
     identity: Identity,
     manager: Option<Manager>,
     worker: Worker,
+    door: Door,
     stop: CancellationToken,
 }
 
@@ -137,12 +141,7 @@ impl Node {
         Db::forget(&self.config.data_root)?;
         let manager = self.config.data_root.join(MANAGER);
         skep_manager::revival::forget(&manager)?;
-        match std::fs::remove_dir_all(&manager) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(error).with_context(|| format!("cannot remove {}", manager.display()))
-            }
-            _ => Ok(()),
-        }
+        stored::remove(&manager)
     }
 
     /// Starts all that runs in a cluster.
@@ -180,31 +179,27 @@ impl Node {
         let stop = CancellationToken::new();
         let dial = dial::by_identity(identity.clone());
         let managers = known_managers(&membership);
-        let config = self.worker_config(&membership, managers.clone(), dial.clone());
+        let config = self.worker_config(&membership, managers, dial.clone());
         let worker = Worker::start(config, self.store.clone()).await?;
-        let routes = streams::node_routes(&worker, manager.as_ref());
-        let relay = manager.as_ref().map(Manager::streams);
-        self.streams.open(worker.streams(), relay);
-        serve::serve_nodes(listener, &identity, routes, stop.clone())?;
-        if let Some(manager) = &manager {
-            *self.door.write().unwrap_or_else(PoisonError::into_inner) = Some(manager.user_door());
-            tokio::spawn(self.clone().watch_manager(manager.fatal(), stop.clone()));
-        }
-        let (_, managers) = watch::channel(managers);
-        let renewed = identity::keep_renewed(
-            identity.clone(),
-            dial,
-            managers,
-            self.config.data_root.clone(),
-        );
-        tokio::spawn(stop.clone().run_until_cancelled_owned(renewed));
-        Ok(Active {
+        let mut active = Active {
+            door: Door::new(listener)?,
             membership,
             identity,
             manager,
             worker,
             stop,
-        })
+        };
+        self.open_doors(&mut active)?;
+        let renewed = identity::keep_renewed(
+            active.identity.clone(),
+            dial,
+            active.worker.told(),
+            self.config.data_root.clone(),
+        );
+        let placed = self.keep_place(active.worker.told());
+        tokio::spawn(active.stop.clone().run_until_cancelled_owned(renewed));
+        tokio::spawn(active.stop.clone().run_until_cancelled_owned(placed));
+        Ok(active)
     }
 
     fn worker_config(

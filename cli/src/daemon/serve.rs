@@ -11,13 +11,15 @@ use std::task::{Context as Polling, Poll};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use futures_util::StreamExt;
 use skep_proto::channel::{self, Identity};
 use skep_proto::wire::v1::images_server::ImagesServer;
 use skep_proto::wire::v1::local_server::LocalServer;
 use skep_proto::wire::v1::volumes_server::VolumesServer;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio_stream::wrappers::UnixListenerStream;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::{ReceiverStream, UnixListenerStream};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tonic::body::Body;
@@ -152,26 +154,60 @@ pub async fn listen_soon(address: SocketAddr) -> anyhow::Result<TcpListener> {
     }
 }
 
-/// Serves other nodes until `stop`.
-///
-/// # Errors
-/// When this node's own certificate cannot be used.
-pub fn serve_nodes(
-    listener: TcpListener,
-    identity: &Identity,
-    routes: Routes,
-    stop: CancellationToken,
-) -> anyhow::Result<tokio::task::JoinHandle<()>> {
-    let incoming = channel::accept(listener, identity)?;
-    let server = channel::server().add_routes(routes);
-    Ok(tokio::spawn(async move {
-        let served = server
-            .serve_with_incoming_shutdown(incoming, stop.cancelled_owned())
-            .await;
-        if let Err(error) = served {
-            tracing::error!(%error, "this node cannot be reached by others any more");
-        }
-    }))
+/// This node's door for others. What is behind it can be replaced: nobody who knocks meanwhile is turned away.
+pub struct Door {
+    listener: std::net::TcpListener,
+    open: CancellationToken,
+}
+
+impl Door {
+    /// A door that nothing is behind yet: who knocks waits.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn new(listener: TcpListener) -> anyhow::Result<Self> {
+        Ok(Self {
+            listener: listener.into_std().context("cannot keep the listener")?,
+            open: CancellationToken::new(),
+        })
+    }
+
+    /// Serves `routes` from now on, until `stop`. Calls under way go on behind what was there before; who made them
+    /// is told to connect anew.
+    ///
+    /// # Errors
+    /// When this node's own certificate cannot be used, or the system gives no descriptor.
+    pub fn serve(
+        &mut self,
+        identity: &Identity,
+        routes: Routes,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<()> {
+        let listener = self.listener.try_clone().and_then(TcpListener::from_std);
+        let listener = listener.context("cannot serve other nodes")?;
+        let mut incoming = channel::accept(listener, identity)?;
+        let server = channel::server().add_routes(routes);
+        let open = stop.child_token();
+        let (until, closed) = (open.clone(), open.clone().cancelled_owned());
+        let (sender, accepted) = mpsc::channel(1);
+        // A server that ends keeps what it accepts from for as long as calls go on: nobody would answer there.
+        tokio::spawn(until.run_until_cancelled_owned(async move {
+            while let Some(connection) = incoming.next().await {
+                if sender.send(connection).await.is_err() {
+                    return;
+                }
+            }
+        }));
+        tokio::spawn(async move {
+            let accepted = ReceiverStream::new(accepted);
+            let served = server.serve_with_incoming_shutdown(accepted, closed).await;
+            if let Err(error) = served {
+                tracing::error!(%error, "this node cannot be reached by others any more");
+            }
+        });
+        std::mem::replace(&mut self.open, open).cancel();
+        Ok(())
+    }
 }
 
 /// The cluster's door on the socket: the manager of this node, if it is one.

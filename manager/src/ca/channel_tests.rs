@@ -31,7 +31,7 @@ fn root() -> Authority {
 
 fn credentials(authority: &Authority, peer: Peer, signed: SystemTime) -> Credentials {
     let request = csr::request().unwrap();
-    let certificate = sign(authority, &request.csr, &peer, DAY, signed).unwrap();
+    let certificate = sign(authority, &request.csr, (&peer, None), DAY, signed).unwrap();
     Credentials {
         chain: vec![certificate],
         key: request.key,
@@ -80,6 +80,7 @@ impl Ca for Door {
             chain: vec![peer.node.to_bytes()],
             role: v1::Role::from(peer.role).into(),
             root: peer.cluster.to_bytes(),
+            ..Default::default()
         }))
     }
 }

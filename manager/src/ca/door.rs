@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use skep_proto::channel::{Connection, Peer};
+use skep_proto::channel::{Connection, Peer, Stamp};
 use skep_proto::cluster::Cluster;
 use skep_proto::ids::{NodeId, RaftId};
 use skep_proto::node::{
@@ -20,7 +20,10 @@ use tonic::{Request, Response, Status};
 use super::{grant, sign};
 use crate::control::forward::{FORWARDED, FORWARDED_FOR, FORWARDED_NODE};
 use crate::ring::{Ring, wall_time};
-use crate::state::{Answer, Change, State};
+use crate::state::{Answer, Change, Entry, State};
+
+/// Tries to give a new manager its number, against others who change its node at the same time.
+const SEATINGS: usize = 5;
 
 /// Answers nodes that join or renew. Cheap to clone.
 #[derive(Clone)]
@@ -40,9 +43,7 @@ impl CaDoor {
             .read()
             .await
             .map_err(|error| Status::unavailable(error.to_string()))?;
-        let cluster = state.cluster().cloned();
-        let cluster =
-            cluster.ok_or_else(|| Status::unavailable("the cluster is being made; repeat"))?;
+        let cluster = cluster(&state)?;
         Ok((state, cluster))
     }
 
@@ -73,6 +74,38 @@ impl CaDoor {
             peer.map(|peer| peer.node),
             connection.map(|it| it.remote.ip()),
         )
+    }
+
+    /// The caller as the cluster has it, and the state that says so. One that is to be a manager gets its number in the Raft group when it says
+    /// where it is reached; once it has one, it keeps that until it is out of the group.
+    async fn seated(
+        &self,
+        caller: NodeId,
+        door: Option<SocketAddr>,
+    ) -> Result<(Arc<Node>, State), Status> {
+        for _ in 0..SEATINGS {
+            let (state, _) = self.read().await?;
+            let node = state.node(caller).cloned().ok_or_else(|| {
+                Status::permission_denied(format!("node {caller} is not of the cluster (any more)"))
+            })?;
+            let wants = node.spec.role == Role::Manager && node.manager.is_none();
+            let Some(address) = door.filter(|_| wants) else {
+                return Ok((node, state));
+            };
+            let raft = RaftId(rand::random());
+            let entry = Entry {
+                changes: vec![Change::PutNode(Arc::new(Node {
+                    manager: Some(ManagerStatus { raft, address }),
+                    ..Node::clone(&node)
+                }))],
+                ..Entry::default()
+            };
+            let proposed = self.ring.propose(entry).await;
+            proposed.map_err(|error| Status::unavailable(error.to_string()))?;
+        }
+        Err(Status::unavailable(
+            "the node changed meanwhile; ask once more",
+        ))
     }
 
     /// The node that this request made, now or before.
@@ -118,6 +151,11 @@ impl CaDoor {
     }
 }
 
+fn cluster(state: &State) -> Result<Arc<Cluster>, Status> {
+    let cluster = state.cluster().cloned();
+    cluster.ok_or_else(|| Status::unavailable("the cluster is being made; repeat"))
+}
+
 fn new_node(id: NodeId, role: Role, message: &v1::JoinRequest, at: SocketAddr) -> Node {
     let raft = RaftId(rand::random());
     Node {
@@ -148,16 +186,30 @@ fn new_node(id: NodeId, role: Role, message: &v1::JoinRequest, at: SocketAddr) -
     }
 }
 
-fn certificate(cluster: &Cluster, csr: &[u8], node: NodeId, role: Role) -> Result<Vec<u8>, Status> {
+fn managers(state: &State) -> Vec<v1::Address> {
+    let managers = state.managers().filter_map(|node| node.manager.as_ref());
+    managers
+        .map(|manager| v1::Address::from(manager.address))
+        .collect()
+}
+
+/// Of `node` in `state`, which is what the certificate is made from.
+fn certificate(state: &State, csr: &[u8], node: &Node, role: Role) -> Result<Vec<u8>, Status> {
+    let cluster = cluster(state)?;
     let peer = Peer {
-        node,
+        node: node.id,
         role,
         cluster: cluster.id,
+    };
+    let stamp = Stamp {
+        incarnation: cluster.incarnation,
+        index: state.applied(),
+        raft: node.place().raft,
     };
     sign(
         &cluster.authority,
         csr,
-        &peer,
+        (&peer, Some(stamp)),
         cluster.spec.certificate_expiry,
         SystemTime::now(),
     )
@@ -179,18 +231,15 @@ impl Ca for CaDoor {
         let (_, from) = self.origin(&request);
         let message = request.into_inner();
         let (node, state) = self.joined(&message, from).await?;
-        let (_, cluster) = self.read().await?;
+        let cluster = cluster(&state)?;
         let role = node.spec.role;
-        let managers = state.nodes().filter_map(|node| node.manager.as_ref());
         Ok(Response::new(v1::JoinAnswer {
-            chain: vec![certificate(&cluster, &message.csr, node.id, role)?],
+            chain: vec![certificate(&state, &message.csr, &node, role)?],
             node: node.id.to_bytes(),
             cluster: cluster.id.to_bytes(),
             role: v1::Role::from(role).into(),
             root: cluster.authority.certificate.clone(),
-            managers: managers
-                .map(|manager| v1::Address::from(manager.address))
-                .collect(),
+            managers: managers(&state),
             raft: node.manager.as_ref().map(|manager| manager.raft.0),
         }))
     }
@@ -202,15 +251,23 @@ impl Ca for CaDoor {
         let (caller, _) = self.origin(&request);
         let caller =
             caller.ok_or_else(|| Status::unauthenticated("only a node renews its certificate"))?;
-        let (state, cluster) = self.read().await?;
-        let node = state.node(caller).ok_or_else(|| {
-            Status::permission_denied(format!("node {caller} is not of the cluster (any more)"))
-        })?;
-        let csr = request.into_inner().csr;
+        let malformed = |error: WireError| Status::invalid_argument(error.to_string());
+        let message = request.into_inner();
+        let door = wire::optional(message.door, "door").map_err(malformed)?;
+        let (node, state) = self.seated(caller, door).await?;
+        let cluster = cluster(&state)?;
+        // Until it is out of the group others reach it as a manager.
+        let role = match node.manager {
+            Some(_) => Role::Manager,
+            None => node.spec.role,
+        };
         Ok(Response::new(v1::RenewAnswer {
-            chain: vec![certificate(&cluster, &csr, caller, node.spec.role)?],
-            role: v1::Role::from(node.spec.role).into(),
+            chain: vec![certificate(&state, &message.csr, &node, role)?],
+            role: v1::Role::from(role).into(),
             root: cluster.authority.certificate.clone(),
+            raft: node.place().raft.map(|raft| raft.0),
+            managers: managers(&state),
+            incarnation: cluster.incarnation,
         }))
     }
 }

@@ -3,12 +3,12 @@
 use std::time::{Duration, SystemTime};
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName,
-    DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    BasicConstraints, CertificateParams, CertificateSigningRequestParams, CustomExtension,
+    DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
     PKCS_ECDSA_P256_SHA256, SanType,
 };
 use rustls::pki_types::{CertificateDer, CertificateSigningRequestDer, PrivatePkcs8KeyDer};
-use skep_proto::channel::{BACKDATED, Peer};
+use skep_proto::channel::{BACKDATED, Peer, Stamp};
 use skep_proto::cluster::Authority;
 use skep_proto::ids::ClusterId;
 use time::OffsetDateTime;
@@ -66,14 +66,15 @@ pub fn make_root(cluster: ClusterId, now: SystemTime) -> Result<Authority, CaErr
 }
 
 /// Signs the certificate of `peer` for the key of `csr` (DER) and gives it back as DER. Of the request only the
-/// key is used. The certificate holds from an hour before `now` until `expiry` after it.
+/// key is used. The certificate holds from an hour before `now` until `expiry` after it, and `stamp` says what the
+/// cluster knew.
 ///
 /// # Errors
 /// When the authority or the request cannot be read.
 pub fn sign(
     authority: &Authority,
     csr: &[u8],
-    peer: &Peer,
+    (peer, stamp): (&Peer, Option<Stamp>),
     expiry: Duration,
     now: SystemTime,
 ) -> Result<Vec<u8>, CaError> {
@@ -86,7 +87,7 @@ pub fn sign(
     let issuer = Issuer::from_ca_cert_der(&root, key).map_err(CaError::Authority)?;
     let csr = CertificateSigningRequestDer::from(csr);
     let mut request = CertificateSigningRequestParams::from_der(&csr).map_err(CaError::Request)?;
-    request.params = decided(peer, expiry, now).map_err(|source| CaError::Sign {
+    request.params = decided(peer, stamp, expiry, now).map_err(|source| CaError::Sign {
         peer: *peer,
         source,
     })?;
@@ -101,6 +102,7 @@ pub fn sign(
 /// good for both ends of a connection.
 fn decided(
     peer: &Peer,
+    stamp: Option<Stamp>,
     expiry: Duration,
     now: SystemTime,
 ) -> Result<CertificateParams, rcgen::Error> {
@@ -117,6 +119,11 @@ fn decided(
         ExtendedKeyUsagePurpose::ClientAuth,
     ];
     params.use_authority_key_identifier_extension = true;
+    let stamped = stamp.map(|stamp| stamp.extension());
+    params.custom_extensions = stamped
+        .map(|(oid, content)| CustomExtension::from_oid_content(&oid, content))
+        .into_iter()
+        .collect();
     params.not_before = OffsetDateTime::from(now - BACKDATED);
     params.not_after = OffsetDateTime::from(now + expiry.min(LONGEST_LIFE));
     Ok(params)

@@ -54,7 +54,7 @@ fn cluster(authority: Authority) -> Cluster {
 fn a_signed_request_makes_an_identity() {
     let authority = root();
     let request = csr::request().unwrap();
-    let certificate = sign(&authority, &request.csr, &PEER, DAY, now()).unwrap();
+    let certificate = sign(&authority, &request.csr, (&PEER, None), DAY, now()).unwrap();
     let identity = identity(&authority, certificate, request.key);
     assert_eq!(identity.peer(), PEER);
     let left = identity.ends().duration_since(now()).unwrap();
@@ -74,7 +74,7 @@ fn names_in_a_request_are_not_taken_over() {
         .push(DnType::OrganizationalUnitName, "manager");
     params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
     let csr = params.serialize_request(&pair).unwrap();
-    let certificate = sign(&authority, csr.der(), &PEER, DAY, now()).unwrap();
+    let certificate = sign(&authority, csr.der(), (&PEER, None), DAY, now()).unwrap();
     assert_eq!(Peer::of_certificate(&certificate), Ok(PEER));
     let (_, parsed) = x509_parser::parse_x509_certificate(&certificate).unwrap();
     assert!(!parsed.is_ca());
@@ -88,9 +88,9 @@ fn a_request_that_its_key_did_not_sign_is_refused() {
     if let Some(last) = request.csr.last_mut() {
         *last ^= 1;
     }
-    let refused = sign(&root(), &request.csr, &PEER, DAY, now());
+    let refused = sign(&root(), &request.csr, (&PEER, None), DAY, now());
     assert!(matches!(refused, Err(CaError::Request(_))), "{refused:?}");
-    let refused = sign(&root(), b"nonsense", &PEER, DAY, now());
+    let refused = sign(&root(), b"nonsense", (&PEER, None), DAY, now());
     assert!(matches!(refused, Err(CaError::Request(_))), "{refused:?}");
 }
 
@@ -98,7 +98,7 @@ fn a_request_that_its_key_did_not_sign_is_refused() {
 fn a_certificate_of_another_root_is_no_identity() {
     let (ours, theirs) = (root(), root());
     let request = csr::request().unwrap();
-    let certificate = sign(&theirs, &request.csr, &PEER, DAY, now()).unwrap();
+    let certificate = sign(&theirs, &request.csr, (&PEER, None), DAY, now()).unwrap();
     let refused = Identity::new(&Credentials {
         chain: vec![certificate],
         key: request.key,
@@ -115,7 +115,7 @@ fn a_certificate_of_another_root_is_no_identity() {
 fn a_key_of_another_certificate_is_no_identity() {
     let authority = root();
     let (mine, other) = (csr::request().unwrap(), csr::request().unwrap());
-    let certificate = sign(&authority, &mine.csr, &PEER, DAY, now()).unwrap();
+    let certificate = sign(&authority, &mine.csr, (&PEER, None), DAY, now()).unwrap();
     let refused = Identity::new(&Credentials {
         chain: vec![certificate],
         key: other.key,
@@ -163,7 +163,7 @@ fn renewal_is_between_half_and_four_fifths_of_a_life() {
 
     let authority = root();
     let request = csr::request().unwrap();
-    let certificate = sign(&authority, &request.csr, &PEER, DAY, signed).unwrap();
+    let certificate = sign(&authority, &request.csr, (&PEER, None), DAY, signed).unwrap();
     let identity = identity(&authority, certificate, request.key);
     let first = identity.renew_at(0).duration_since(signed).unwrap();
     assert!(first.abs_diff(DAY / 2) < 2 * tolerance, "{first:?}");

@@ -17,6 +17,7 @@ mod networks;
 mod nodes;
 mod refuse;
 pub(crate) mod resolve;
+mod roles;
 mod rollout;
 mod services;
 mod settings;
@@ -26,6 +27,7 @@ mod watch;
 use std::sync::Arc;
 
 use skep_proto::ids::{NodeId, RequestId};
+use tokio::sync::Mutex;
 use tonic::Status;
 
 use crate::leader::Live;
@@ -44,6 +46,8 @@ pub struct Control {
     live: Live,
     me: NodeId,
     resolver: SharedResolver,
+    /// One manager goes at a time: what is checked has to hold until it is out.
+    departures: Arc<Mutex<()>>,
 }
 
 impl Control {
@@ -61,6 +65,7 @@ impl Control {
             live,
             me,
             resolver,
+            departures: Arc::default(),
         }
     }
 

@@ -1,6 +1,5 @@
 //! Converts: a worker's messages in, what it is told out. The only file of this room that names generated types.
 
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::time::{Duration, Instant};
 
@@ -8,7 +7,7 @@ use futures_util::{Stream, StreamExt};
 use skep_proto::assignment::Report;
 use skep_proto::channel;
 use skep_proto::node::NodeDescription;
-use skep_proto::wire::{self, WireError, v1};
+use skep_proto::wire::{self, WireError, WireId, v1};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
@@ -193,9 +192,11 @@ fn welcome(state: &State, session: u64) -> v1::ManagerMessage {
     }
 }
 
-fn managers(addresses: &[SocketAddr]) -> v1::Managers {
+fn managers(managers: &session::Managers) -> v1::Managers {
+    let addresses = managers.addresses.iter().copied();
     v1::Managers {
-        addresses: addresses.iter().copied().map(Into::into).collect(),
+        addresses: addresses.map(Into::into).collect(),
+        nodes: managers.nodes.iter().map(|node| node.to_bytes()).collect(),
     }
 }
 
@@ -248,7 +249,8 @@ fn message(told: Told) -> v1::ManagerMessage {
         Told::Content(file, revision, content) => {
             Message::Content(wire::content_message(file, revision, &content))
         }
-        Told::Managers(addresses) => Message::Managers(managers(&addresses)),
+        Told::Managers(known) => Message::Managers(managers(&known)),
+        Told::Place(place) => Message::Place(v1::Place::from(place)),
         Told::Committed(number) => Message::ReportCommitted(v1::ReportCommitted { number }),
     };
     v1::ManagerMessage {

@@ -12,7 +12,7 @@ use skep_proto::assignment::{Assignment, Report};
 use skep_proto::difference::{Difference, difference};
 use skep_proto::file::{Content, FileId};
 use skep_proto::ids::{NodeId, TaskId};
-use skep_proto::node::{Node, NodeDescription};
+use skep_proto::node::{Node, NodeDescription, Place};
 use skep_proto::task::TaskStatus;
 use tokio::sync::mpsc;
 
@@ -49,8 +49,19 @@ pub enum Told {
     Content(FileId, u64, Content),
     /// All reports up to this number are committed.
     Committed(u64),
-    /// Where managers are, after that has changed.
-    Managers(Vec<SocketAddr>),
+    /// Who the managers are, after that has changed.
+    Managers(Managers),
+    /// What the node is in the cluster.
+    Place(Place),
+}
+
+/// Who the managers are.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Managers {
+    /// Their nodes, ascending.
+    pub nodes: Vec<NodeId>,
+    /// Where they are, in the same order.
+    pub addresses: Vec<SocketAddr>,
 }
 
 /// What a session has sent.
@@ -85,6 +96,7 @@ pub async fn run(
         sent: None,
         contents: BTreeSet::new(),
         managers: managers(&dispatch.ring.stale()),
+        place: None,
     };
     let mut changes = dispatch.ring.watch();
     let reason = loop {
@@ -133,10 +145,12 @@ pub async fn run(
     reason
 }
 
-/// Where the managers of a state are.
-pub fn managers(state: &State) -> Vec<SocketAddr> {
-    let managers = state.managers().filter_map(|node| node.manager.as_ref());
-    managers.map(|manager| manager.address).collect()
+/// The managers of a state.
+pub fn managers(state: &State) -> Managers {
+    let managers = state.managers();
+    let found = managers.filter_map(|node| Some((node.id, node.manager.as_ref()?.address)));
+    let (nodes, addresses) = found.unzip();
+    Managers { nodes, addresses }
 }
 
 /// Silence for so long means down.
@@ -231,17 +245,23 @@ struct Teller<'a> {
     /// Contents that the worker holds.
     contents: BTreeSet<(FileId, u64)>,
     /// As the worker knows them.
-    managers: Vec<SocketAddr>,
+    managers: Managers,
+    /// As the worker was told.
+    place: Option<Place>,
 }
 
 impl Teller<'_> {
     /// Sends what is new in the node's assignment, unless something is unacknowledged.
     async fn tell(&mut self, state: &State) -> Result<(), &'static str> {
-        if state.node(self.session.node).is_none() {
-            return Err("the node was removed");
+        let node = state.node(self.session.node);
+        let place = node.ok_or("the node was removed")?.place();
+        if self.place != Some(place) {
+            self.place = Some(place);
+            let told = self.told.send(Told::Place(place)).await;
+            told.map_err(|_| "the connection closed")?;
         }
         let managers = managers(state);
-        if managers != self.managers && !managers.is_empty() {
+        if managers != self.managers && !managers.nodes.is_empty() {
             self.managers.clone_from(&managers);
             let told = self.told.send(Told::Managers(managers)).await;
             told.map_err(|_| "the connection closed")?;

@@ -262,14 +262,6 @@ impl Live {
         open.count()
     }
 
-    /// Whether the node's deadline has not passed.
-    pub fn in_time(&self, node: NodeId, now: Instant) -> bool {
-        self.inner()
-            .nodes
-            .get(&node)
-            .is_some_and(|entry| entry.deadline > now)
-    }
-
     /// Nodes that have a live memory here.
     pub fn known(&self) -> Vec<NodeId> {
         self.inner().nodes.keys().copied().collect()

@@ -73,29 +73,29 @@ pub enum MembershipError {
     Refused(String),
 }
 
-/// The voter besides `own` whose log is most like the leader's.
+/// The voter besides `own` whose log is most like the leader's, of those that answer if any does: one that died while
+/// nothing was written has as much as they have.
 pub(super) fn most_advanced(own: u64, metrics: &RaftMetrics<Types>) -> Option<u64> {
     let replication = metrics.replication.as_ref()?;
     let voters: BTreeSet<u64> = metrics.membership_config.voter_ids().collect();
     replication
         .iter()
         .filter(|(id, _)| **id != own && voters.contains(id))
-        .max_by_key(|(_, matched)| **matched)
+        .max_by_key(|(id, matched)| (answers(**id, metrics), **matched))
         .map(|(id, _)| *id)
+}
+
+/// Whether a manager acknowledged a heartbeat lately, as the leader knows it.
+fn answers(id: u64, metrics: &RaftMetrics<Types>) -> bool {
+    let heartbeat = metrics.heartbeat.as_ref().and_then(|it| it.get(&id));
+    let acknowledged = heartbeat.copied().flatten();
+    acknowledged.is_some_and(|at| (*at).elapsed() < ALIVE)
 }
 
 /// How many of `voters` answer, the leader `own` counted.
 fn alive(own: u64, voters: &BTreeSet<u64>, metrics: &RaftMetrics<Types>) -> usize {
-    let answers = |id: &u64| {
-        let acknowledged = metrics
-            .heartbeat
-            .as_ref()
-            .and_then(|h| h.get(id))
-            .copied()
-            .flatten();
-        *id == own || acknowledged.is_some_and(|at| (*at).elapsed() < ALIVE)
-    };
-    voters.iter().filter(|id| answers(id)).count()
+    let there = |id: &&u64| **id == own || answers(**id, metrics);
+    voters.iter().filter(there).count()
 }
 
 impl<S: Replicated> Consensus<S> {
@@ -125,9 +125,10 @@ impl<S: Replicated> Consensus<S> {
         let metrics = self.0.raft.metrics();
         let metrics = metrics.borrow_watched();
         let membership = metrics.membership_config.membership();
-        let voters: BTreeSet<u64> = membership.voter_ids().collect();
+        // In the middle of a change there are two groups of voters: who is in one of them only is on its way.
+        let groups = membership.get_joint_config();
         let member = |(id, peer): (&u64, &Peer)| {
-            let voting = if voters.contains(id) {
+            let voting = if groups.iter().all(|voters| voters.contains(id)) {
                 Voting::Yes
             } else {
                 Voting::No
@@ -176,6 +177,14 @@ impl<S: Replicated> Consensus<S> {
     /// # Errors
     /// When it does not catch up, or this manager does not lead.
     pub async fn promote(&self, id: u64) -> Result<(), MembershipError> {
+        self.promote_within(id, CATCH_UP_BOUND).await
+    }
+
+    /// As [`Consensus::promote`], with a bound for catching up. What was begun after that is seen through.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn promote_within(&self, id: u64, bound: Duration) -> Result<(), MembershipError> {
         // What has just been let in shows a moment later.
         let asked = Instant::now();
         while !self.members().iter().any(|(member, _)| member.id == id) {
@@ -184,10 +193,28 @@ impl<S: Replicated> Consensus<S> {
             }
             tokio::time::sleep(RETRY).await;
         }
-        self.wait_caught_up(id).await?;
+        self.wait_caught_up(id, bound).await?;
         self.check_quorum(|voters| voters.insert(id))?;
         self.change(ChangeMembers::AddVoterIds(BTreeSet::from([id])))
             .await
+    }
+
+    /// Sees a change of voters through that a leader left half done; nothing where there is none.
+    ///
+    /// # Errors
+    /// When this manager does not lead, or the change is not confirmed.
+    pub async fn finish(&self) -> Result<(), MembershipError> {
+        let half_done = {
+            let metrics = self.0.raft.metrics();
+            let metrics = metrics.borrow_watched();
+            let membership = metrics.membership_config.membership();
+            membership.get_joint_config().len() > 1
+        };
+        if half_done {
+            self.change(ChangeMembers::AddVoterIds(BTreeSet::new()))
+                .await?;
+        }
+        Ok(())
     }
 
     /// Takes a manager out. Its id is never used again. A leader that is to go hands over first, and
@@ -244,6 +271,26 @@ impl<S: Replicated> Consensus<S> {
         }
     }
 
+    /// Whether those of the voters that stay could decide by themselves: more than half of them answer. For the
+    /// leader alone.
+    ///
+    /// # Errors
+    /// [`MembershipError::LosesQuorum`] with how many there are.
+    pub fn could_decide(&self, stays: impl Fn(u64) -> bool) -> Result<(), MembershipError> {
+        let metrics = self.0.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let voters = metrics.membership_config.voter_ids();
+        let voters: BTreeSet<u64> = voters.filter(|id| stays(*id)).collect();
+        let alive = alive(self.0.id, &voters, &metrics);
+        if alive < voters.len() / 2 + 1 {
+            return Err(MembershipError::LosesQuorum {
+                voters: voters.len(),
+                alive,
+            });
+        }
+        Ok(())
+    }
+
     /// Refuses a change of voters that would leave too few who answer.
     fn check_quorum(
         &self,
@@ -267,7 +314,7 @@ impl<S: Replicated> Consensus<S> {
         Ok(())
     }
 
-    async fn wait_caught_up(&self, id: u64) -> Result<(), MembershipError> {
+    async fn wait_caught_up(&self, id: u64, bound: Duration) -> Result<(), MembershipError> {
         let asked = Instant::now();
         let mut metrics = self.0.raft.metrics();
         loop {
@@ -284,15 +331,12 @@ impl<S: Replicated> Consensus<S> {
                     return Ok(());
                 }
             }
-            let left = CATCH_UP_BOUND.saturating_sub(asked.elapsed());
+            let left = bound.saturating_sub(asked.elapsed());
             match tokio::time::timeout(left, metrics.changed()).await {
                 Ok(Ok(())) => {}
                 Ok(Err(_)) => return Err(MembershipError::Refused("consensus has ended".into())),
                 Err(_) => {
-                    return Err(MembershipError::Lags {
-                        id,
-                        bound: CATCH_UP_BOUND,
-                    });
+                    return Err(MembershipError::Lags { id, bound });
                 }
             }
         }
@@ -302,10 +346,14 @@ impl<S: Replicated> Consensus<S> {
         let asked = Instant::now();
         while asked.elapsed() < BOUND {
             let left = BOUND.saturating_sub(asked.elapsed());
-            let changed = self.0.raft.change_membership(change.clone(), true);
+            // Raft takes two steps, and the second is made by whoever asked: dropped in between, the group would be
+            // left with two majorities to find.
+            let (raft, step) = (self.0.raft.clone(), change.clone());
+            let changed = tokio::spawn(async move { raft.change_membership(step, true).await });
             let Ok(changed) = tokio::time::timeout(left, changed).await else {
                 break;
             };
+            let changed = changed.map_err(|error| MembershipError::Refused(error.to_string()))?;
             match changed {
                 Ok(_) => return Ok(()),
                 Err(RaftError::APIError(ClientWriteError::ForwardToLeader(to))) => {

@@ -35,16 +35,19 @@ impl Survivor {
             incarnation: cluster.incarnation.saturating_add(1),
             ..Cluster::clone(cluster)
         };
-        let mut changes = vec![Change::PutCluster(Arc::new(raised))];
-        let others = state.nodes().filter(|node| node.id != self.node.id);
-        let managers =
-            others.filter(|node| node.manager.is_some() || node.spec.role == Role::Manager);
-        changes.extend(managers.map(|node| put(node, None)));
         let status = ManagerStatus {
             raft: self.raft,
             address: self.address,
         };
-        changes.push(put(&self.node, Some(status)));
+        // The survivor first: nobody stops being a manager while no other is one.
+        let mut changes = vec![
+            Change::PutCluster(Arc::new(raised)),
+            put(&self.node, Some(status)),
+        ];
+        let others = state.nodes().filter(|node| node.id != self.node.id);
+        let managers =
+            others.filter(|node| node.manager.is_some() || node.spec.role == Role::Manager);
+        changes.extend(managers.map(|node| put(node, None)));
         let images = self.images.into_iter().map(Arc::new);
         changes.extend(images.map(Change::PutImage));
         Some(Entry {

@@ -269,6 +269,12 @@ pub enum Misfit {
         /// The number.
         number: u64,
     },
+    /// Without it nobody would decide.
+    #[error("node {node} is the last manager; make another node one first: skep node promote NODE")]
+    LastManager {
+        /// The node.
+        node: NodeId,
+    },
     /// Something still uses it.
     #[error("{object} is in use by {user}; remove that first")]
     InUse {

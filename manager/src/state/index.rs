@@ -36,7 +36,7 @@ impl State {
             if node.spec.availability == Availability::Surge {
                 self.index.surging.insert(id);
             }
-            if node.manager.is_some() {
+            if node.manages() {
                 self.index.managers.insert(id);
             }
             if node.number != 0 {

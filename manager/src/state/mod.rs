@@ -126,7 +126,7 @@ struct Index {
     down: OrdSet<NodeId>,
     /// Nodes whose tasks give way to others.
     surging: OrdSet<NodeId>,
-    /// Nodes that are managers.
+    /// Nodes that are managers, without those that are to be workers.
     managers: OrdSet<NodeId>,
     /// Answered requests by age.
     requests: OrdSet<(ClusterTime, RequestId)>,

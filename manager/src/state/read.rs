@@ -85,7 +85,7 @@ impl State {
         self.nodes.values()
     }
 
-    /// Nodes that are managers, ascending by id.
+    /// Nodes that are managers, without those that are to be workers, ascending by id.
     pub fn managers(&self) -> impl Iterator<Item = &Arc<Node>> {
         let managers = self.index.managers.iter();
         managers.filter_map(|id| self.nodes.get(id))

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use skep_proto::ids::{NodeId, RequestId, ServiceId, TaskId};
+use skep_proto::ids::{NodeId, RaftId, RequestId, ServiceId, TaskId};
 use skep_proto::node::{
-    Availability, Node, NodeDescription, NodeSpec, NodeState, NodeStatus, Role,
+    Availability, ManagerStatus, Node, NodeDescription, NodeSpec, NodeState, NodeStatus, Role,
 };
 use skep_proto::resources::Resources;
 use skep_proto::service::Service;
@@ -46,6 +46,18 @@ fn node(id: NodeId) -> Change {
         number: 0,
         manager: None,
     }))
+}
+
+fn manager(id: NodeId) -> Node {
+    let Change::PutNode(node) = node(id) else {
+        panic!("a node");
+    };
+    let mut node = Node::clone(&node);
+    node.spec.role = Role::Manager;
+    let address = "192.168.0.1:2377".parse().unwrap();
+    let raft = RaftId(u64::try_from(id.bits()).unwrap());
+    node.manager = Some(ManagerStatus { raft, address });
+    node
 }
 
 fn service(id: ServiceId, name: &str, port: Option<u16>) -> Service {
@@ -244,6 +256,37 @@ fn a_command_is_applied_whole_or_not_at_all_and_once() {
     };
     state.apply(13, &late);
     assert!(state.answered(RequestId::new(5)).is_none());
+}
+
+#[test]
+fn the_last_manager_stays_one() {
+    let to_be_worker = |version| {
+        let mut node = manager(NODE);
+        (node.version, node.spec.role) = (version, Role::Worker);
+        Change::PutNode(Arc::new(node))
+    };
+    let deletion = |version| Change::DeleteNode {
+        node: NODE,
+        version,
+    };
+    let one = || Change::PutNode(Arc::new(manager(NODE)));
+    let two = || Change::PutNode(Arc::new(manager(OTHER)));
+    for change in [to_be_worker(1), deletion(1)] {
+        let (state, last) = after(vec![one(), change.clone()]);
+        assert_eq!(last, [Misfit::LastManager { node: NODE }]);
+        assert_eq!(state.managers().count(), 1);
+        // One that has no number in the Raft group yet decides nothing.
+        let mut promoted = manager(OTHER);
+        promoted.manager = None;
+        let promoted = Change::PutNode(Arc::new(promoted));
+        assert_eq!(after(vec![one(), promoted, change.clone()]).1.len(), 1);
+        let (state, last) = after(vec![one(), two(), change]);
+        assert_eq!(last, []);
+        let managers: Vec<NodeId> = state.managers().map(|node| node.id).collect();
+        assert_eq!(managers, [OTHER]);
+    }
+    let (_, last) = after(vec![one(), two(), to_be_worker(1), deletion(3)]);
+    assert_eq!(last, [], "one that is on its way out may go");
 }
 
 #[test]

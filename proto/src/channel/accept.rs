@@ -20,6 +20,7 @@ use tonic::transport::server::Connected;
 
 use super::identity::{Identity, IdentityError};
 use super::peer::Peer;
+use super::stamp::Stamp;
 use super::verify::Clients;
 use super::{CONNECTION_WINDOW, KEEPALIVE, KEEPALIVE_TIMEOUT, STREAM_WINDOW, provider};
 
@@ -39,6 +40,8 @@ pub struct Connection {
     pub remote: SocketAddr,
     /// Who it is; `None` when it came without a certificate.
     pub peer: Option<Peer>,
+    /// What the cluster knew when it signed the certificate; `None` where it does not say.
+    pub stamp: Option<Stamp>,
 }
 
 /// A connection whose handshake is done.
@@ -161,15 +164,19 @@ async fn handshake(
     stream.set_nodelay(true)?;
     let stream = acceptor.accept(stream).await?;
     let (_, session) = stream.get_ref();
-    let peer = session
-        .peer_certificates()
-        .and_then(|chain| chain.first())
+    let own = session.peer_certificates().and_then(|chain| chain.first());
+    let stamp = own.and_then(|own| Stamp::of_certificate(own));
+    let peer = own
         .map(|own| Peer::of_certificate(own))
         .transpose()
         .map_err(io::Error::other)?;
     Ok(Accepted {
         stream,
-        connection: Connection { remote, peer },
+        connection: Connection {
+            remote,
+            peer,
+            stamp,
+        },
     })
 }
 

@@ -11,6 +11,7 @@ mod connect;
 pub mod csr;
 mod identity;
 mod peer;
+mod stamp;
 mod token;
 mod verify;
 
@@ -22,6 +23,7 @@ pub use authorize::{caller, peer_of, required};
 pub use connect::{ConnectError, connect, connect_lazy, connect_pinned, connect_unix};
 pub use identity::{BACKDATED, Credentials, Identity, IdentityError, renewal};
 pub use peer::{Peer, PeerError};
+pub use stamp::Stamp;
 pub use token::{JoinToken, TokenError, root_digest};
 
 use std::sync::{Arc, OnceLock};

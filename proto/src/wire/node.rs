@@ -7,7 +7,7 @@ use super::field::{
 };
 use super::{WireError, WireId, v1};
 use crate::ids::RaftId;
-use crate::node::{ManagerStatus, Node, NodeDescription, NodeSpec, NodeStatus};
+use crate::node::{ManagerStatus, Node, NodeDescription, NodeSpec, NodeStatus, Place};
 use crate::time::{ClusterTime, WallTime};
 
 impl From<&Node> for v1::Node {
@@ -40,6 +40,26 @@ impl TryFrom<v1::Node> for Node {
             status: message(from.status, "status")?,
             number: number(from.number, "number")?,
             manager: optional(from.manager, "manager")?,
+        })
+    }
+}
+
+impl From<Place> for v1::Place {
+    fn from(place: Place) -> Self {
+        Self {
+            role: v1::Role::from(place.role).into(),
+            raft: place.raft.map(|raft| raft.0),
+        }
+    }
+}
+
+impl TryFrom<v1::Place> for Place {
+    type Error = WireError;
+
+    fn try_from(from: v1::Place) -> Result<Self, WireError> {
+        Ok(Self {
+            role: enumeration::<v1::Role, _>(from.role, "role")?,
+            raft: from.raft.map(RaftId),
         })
     }
 }

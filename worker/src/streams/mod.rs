@@ -13,9 +13,11 @@ mod processes;
 use skep_proto::channel::{self, Connection};
 use skep_proto::node::Role;
 use skep_proto::wire::v1;
+use tokio::sync::watch;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
+use crate::Told;
 use crate::exec::containers::Containers;
 use crate::exec::runtime::Container;
 
@@ -24,14 +26,16 @@ use crate::exec::runtime::Container;
 pub struct StreamServer {
     containers: Containers,
     readers: logs::Readers,
+    told: watch::Receiver<Told>,
 }
 
 type Answers<T> = ReceiverStream<Result<T, Status>>;
 
 impl StreamServer {
-    /// For these containers.
-    pub fn new(containers: Containers) -> Self {
+    /// For these containers; `told` says who managers are.
+    pub(crate) fn new(containers: Containers, told: watch::Receiver<Told>) -> Self {
         Self {
+            told,
             containers,
             readers: logs::Readers::default(),
         }
@@ -42,12 +46,18 @@ impl StreamServer {
         &self.containers
     }
 
-    /// Lets users of this machine's socket through, and of other nodes managers alone.
-    fn admit<T>(request: &Request<T>) -> Result<(), Status> {
+    /// Lets users of this machine's socket through, and of other nodes managers alone: a certificate only claims it.
+    fn admit<T>(&self, request: &Request<T>) -> Result<(), Status> {
         if request.extensions().get::<Connection>().is_none() {
             return Ok(());
         }
-        channel::required(request, Role::Manager).map(|_| ())
+        let node = channel::required(request, Role::Manager)?.node;
+        if self.told.borrow().manages(node) {
+            return Ok(());
+        }
+        Err(Status::permission_denied(format!(
+            "node {node} is not a manager (any more)"
+        )))
     }
 
     fn find(&self, reference: &str) -> Result<Container, Status> {
@@ -66,7 +76,7 @@ impl v1::containers_server::Containers for StreamServer {
         &self,
         request: Request<v1::ListContainersRequest>,
     ) -> Result<Response<v1::ListContainersAnswer>, Status> {
-        Self::admit(&request)?;
+        self.admit(&request)?;
         let containers = list::entries(self.containers.all()).await;
         Ok(Response::new(v1::ListContainersAnswer { containers }))
     }
@@ -75,7 +85,7 @@ impl v1::containers_server::Containers for StreamServer {
         &self,
         request: Request<v1::ContainerLogsRequest>,
     ) -> Result<Response<Self::LogsStream>, Status> {
-        Self::admit(&request)?;
+        self.admit(&request)?;
         let message = request.into_inner();
         let container = self.find(&message.reference)?;
         let range = message.range.unwrap_or_default();
@@ -90,7 +100,7 @@ impl v1::containers_server::Containers for StreamServer {
         &self,
         request: Request<Streaming<v1::ExecInput>>,
     ) -> Result<Response<Self::ExecStream>, Status> {
-        Self::admit(&request)?;
+        self.admit(&request)?;
         let mut input = request.into_inner();
         let start = exec::first(&mut input).await?;
         let container = self.find(&start.reference)?;
@@ -101,7 +111,7 @@ impl v1::containers_server::Containers for StreamServer {
         &self,
         request: Request<v1::ContainerStatsRequest>,
     ) -> Result<Response<Self::StatsStream>, Status> {
-        Self::admit(&request)?;
+        self.admit(&request)?;
         let message = request.into_inner();
         for reference in &message.references {
             self.find(reference)?;
@@ -116,7 +126,7 @@ impl v1::containers_server::Containers for StreamServer {
         &self,
         request: Request<v1::ContainerTopRequest>,
     ) -> Result<Response<v1::ContainerTopAnswer>, Status> {
-        Self::admit(&request)?;
+        self.admit(&request)?;
         let container = self.find(&request.into_inner().reference)?;
         if container.ended().is_some() {
             return Err(Status::failed_precondition("the container has ended"));
@@ -129,7 +139,7 @@ impl v1::containers_server::Containers for StreamServer {
         &self,
         request: Request<v1::ContainerActRequest>,
     ) -> Result<Response<v1::ContainerActAnswer>, Status> {
-        Self::admit(&request)?;
+        self.admit(&request)?;
         let message = request.into_inner();
         let what = message.what;
         let what = what.ok_or_else(|| Status::invalid_argument("what: it is missing"))?;

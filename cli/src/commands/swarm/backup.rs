@@ -156,8 +156,9 @@ pub fn alone(answer: &v1::InitAnswer) -> anyhow::Result<ExitCode> {
     let manager = SocketAddr::try_from(answer.advertise.clone().unwrap_or_default())?;
     output::line(&format!(
         "Cluster {cluster} goes on: this node ({node}) is its only manager.\n\n\
-         Managers of before must not come back as such: make them leave first (skep swarm leave --force), then add\n\
-         managers by running on other machines:\n\n    \
+         A manager of before that comes back becomes a worker and keeps what it had stored aside. Where more than half\n\
+         of them come back together they are a cluster of their own: make those leave (skep swarm leave --force).\n\n\
+         To have more managers: skep node promote NODE, or run on another machine:\n\n    \
          skep swarm join --token {} {manager}\n\n\
          Nodes that are gone for good are removed with: skep node rm --force NODE",
         answer.manager_token

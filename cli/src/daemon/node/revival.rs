@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use anyhow::{Context, bail};
 use skep_manager::revival::{self, Backup, Survivor};
 use skep_manager::{Manager, ca};
-use skep_proto::channel::{Credentials, JoinToken, Peer, csr};
+use skep_proto::channel::{Credentials, JoinToken, Peer, Stamp, csr};
 use skep_proto::cluster::Cluster;
 use skep_proto::ids::{NodeId, RaftId};
 use skep_proto::image::{BUILT_IN, Image};
@@ -58,14 +58,14 @@ impl Node {
         self.sweep()?;
         let advertise = address::choose(advertise, listen.port())?;
         let listener = serve::listen(listen).await?;
-        let (node, credentials) = new_node(&cluster)?;
+        let raft = RaftId(rand::random());
+        let (node, credentials) = new_node(&cluster, raft)?;
         let built_in = self.on_store(|store| store.built_in()).await?;
         let built_in = Image {
             name: BUILT_IN.into(),
             digest: built_in.digest,
             size: built_in.size,
         };
-        let raft = RaftId(rand::random());
         let membership = Membership {
             cluster: cluster.id,
             node,
@@ -171,7 +171,7 @@ async fn alone(active: Active) -> anyhow::Result<Active> {
     Ok(active)
 }
 
-fn new_node(cluster: &Cluster) -> anyhow::Result<(NodeId, Credentials)> {
+fn new_node(cluster: &Cluster, raft: RaftId) -> anyhow::Result<(NodeId, Credentials)> {
     let node = NodeId::new(rand::random());
     let request = csr::request()?;
     let peer = Peer {
@@ -179,9 +179,21 @@ fn new_node(cluster: &Cluster) -> anyhow::Result<(NodeId, Credentials)> {
         role: Role::Manager,
         cluster: cluster.id,
     };
+    // Of the incarnation that it begins.
+    let stamp = Stamp {
+        incarnation: cluster.incarnation.saturating_add(1),
+        index: 0,
+        raft: Some(raft),
+    };
     let expiry = cluster.spec.certificate_expiry;
     let now = SystemTime::now();
-    let certificate = ca::sign(&cluster.authority, &request.csr, &peer, expiry, now)?;
+    let certificate = ca::sign(
+        &cluster.authority,
+        &request.csr,
+        (&peer, Some(stamp)),
+        expiry,
+        now,
+    )?;
     let credentials = Credentials {
         chain: vec![certificate],
         key: request.key,

@@ -159,6 +159,23 @@ async fn leadership_is_handed_over_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn leadership_is_handed_over_to_one_that_is_there() {
+    let mut world = World::new(3, plain).await;
+    world.write("before", 1).await;
+    let leader = world.leader().await;
+    let id = |world: &World, at| world.manager(at).consensus.id();
+    let mut others: Vec<usize> = (0..3).filter(|at| *at != leader).collect();
+    // Where both have the same, the highest number would be taken.
+    others.sort_by_key(|at| id(&world, *at));
+    let there = id(&world, others[0]);
+    world.kill(others[1]).await;
+    let from = world.manager(leader).consensus.clone();
+    crate::raft::log::tests::wait_for("the loss to be noticed", || from.alive_members() == 2).await;
+    let to = from.transfer_leader(None).await.unwrap();
+    assert_eq!(to.id, there);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn followers_say_who_leads_and_read_what_was_written() {
     let world = World::new(3, plain).await;
     let leader = world.manager(world.leader().await).target();

@@ -29,6 +29,9 @@ impl State {
                 number,
             });
         }
+        if old.as_ref().is_some_and(|old| old.manages()) && !node.manages() {
+            self.check_another_manages(node.id)?;
+        }
         let mut node = Node::clone(node);
         node.version = self.meta.index;
         self.meta.last_number = match old.as_ref() {
@@ -68,9 +71,12 @@ impl State {
     }
 
     pub(super) fn delete_node(&mut self, id: NodeId, version: u64) -> Result<(), Misfit> {
-        let current = self.nodes.get(&id).map(|node| node.version);
+        let current = self.nodes.get(&id).cloned();
         let current = current.ok_or_else(|| Misfit::Missing { object: name(id) })?;
-        check_version(|| name(id), version, Some(current))?;
+        check_version(|| name(id), version, Some(current.version))?;
+        if current.manages() {
+            self.check_another_manages(id)?;
+        }
         self.touch_networks_of(id);
         self.index_gateway(id, None);
         self.index_node(id, None);
@@ -103,6 +109,14 @@ impl State {
         self.touch(ingress.id);
         self.mark(Mark::Node(id));
         Ok(())
+    }
+
+    fn check_another_manages(&self, node: NodeId) -> Result<(), Misfit> {
+        if self.managers().any(|other| other.id != node) {
+            Ok(())
+        } else {
+            Err(Misfit::LastManager { node })
+        }
     }
 
     /// Networks on which something of this node shows.
