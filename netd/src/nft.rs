@@ -82,6 +82,7 @@ pub enum Value {
 pub enum Datum {
     Bytes(Vec<u8>),
     Goto(String),
+    Drop,
 }
 
 /// Where a chain hangs in the packet's way.

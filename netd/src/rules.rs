@@ -11,7 +11,7 @@ use std::net::Ipv4Addr;
 use ipnet::Ipv4Net;
 
 pub use balance::{Balance, Balanced, Programmed};
-use balance::{balance, follow, maps};
+use balance::{balance, follow, leave_to_tasks, maps};
 pub use ingress::ingress_switch;
 use ingress::way_back;
 use words::{anew, base, chain, device, differs, equal, load, rule};
@@ -43,6 +43,7 @@ const NAT_SOURCE: i32 = 100;
 const RAW: i32 = -300;
 const MANGLE: i32 = -150;
 const LOCAL_ADDRESS: u32 = 2;
+const LOOPBACK: &str = "lo";
 /// Source or destination of the connection is rewritten.
 const TRANSLATED: u32 = 0x10 | 0x20;
 const TCP: u8 = 6;
@@ -146,6 +147,19 @@ fn accept() -> Vec<Edit> {
         accept.extend(follow(Balance::Port));
         edits.push(rule(IP, name, accept));
     }
+    // While targets change, a packet may find no choice for a moment. It is to come again, not to be turned away
+    // by the socket that holds the port here.
+    let own = base(Kind::Filter, Hook::Input, 0, Policy::Accept);
+    edits.push(chain(IP, "own", own));
+    let mut from_elsewhere = vec![
+        Expr::Meta {
+            what: Meta::InterfaceIn,
+            to: Reg(4),
+        },
+        differs(Reg(4), &device(LOOPBACK)),
+    ];
+    from_elsewhere.extend(leave_to_tasks());
+    edits.push(rule(IP, "own", from_elsewhere));
     edits
 }
 

@@ -10,8 +10,11 @@ mod world;
 
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
-use skep_netd::names::Ns;
+use skep_netd::names::{Ns, TABLE};
+use skep_netd::nft::{Datum, Edit, Family, Table};
+use skep_netd::step::Step;
 use skep_netd::{HostPort, Kernel, NetError};
 use skep_proto::spec::{Protocol, PublishMode};
 use skep_proto::view::{EndpointState, PortView};
@@ -189,6 +192,42 @@ fn a_draining_task_is_sent_no_new_client() {
             assert!(answer.starts_with("1 "), "{answer}");
         }
         assert!(tokio::task::block_in_place(|| echoes(&mut kept)));
+    });
+}
+
+#[test]
+fn a_client_that_finds_no_choice_for_a_moment_comes_again() {
+    run(|place| async {
+        let world = published(place, &[(1, 0)]).await;
+        let node = &world.nodes[1].kernel;
+        let table = Table {
+            family: Family::Ip,
+            name: TABLE,
+        };
+        // TCP and the port, each in a register of its own.
+        let key = vec![6, 0, 0, 0, 0x1f, 0x90, 0, 0];
+        let drop = Edit::DropElement {
+            table,
+            map: "choices",
+            key: key.clone(),
+        };
+        let put = Edit::PutElement {
+            table,
+            map: "choices",
+            key,
+            value: Datum::Goto("of1".to_owned()),
+        };
+        let change = async |edit| node.run(&Ns::Host, vec![Step::Rules(vec![edit])]).await;
+        change(drop).await.unwrap();
+        let to = port_of(&world, 1);
+        let ns = client_ns();
+        let asked = ask_from(&world.router, &ns, to);
+        tokio::pin!(asked);
+        // Nobody answers its first packet, the socket that holds the port least of all.
+        let early = tokio::time::timeout(Duration::from_millis(300), &mut asked).await;
+        assert!(early.is_err(), "{early:?}");
+        change(put).await.unwrap();
+        assert!(asked.await.unwrap().starts_with("1 "));
     });
 }
 

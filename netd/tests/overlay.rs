@@ -8,6 +8,7 @@
 
 mod world;
 
+use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use hickory_proto::op::{Message, Query, ResponseCode};
@@ -15,7 +16,7 @@ use hickory_proto::rr::{Name, RecordType};
 use skep_netd::Kernel;
 use skep_netd::names::{Ns, TABLE, task_ns};
 use skep_netd::nft::{Edit, Family, Table};
-use skep_netd::step::Step;
+use skep_netd::step::{Forget, Step};
 use skep_proto::view::EndpointState;
 use world::*;
 
@@ -101,6 +102,44 @@ fn a_draining_task_keeps_its_connections_and_gets_no_new_one() {
             !tokio::task::block_in_place(|| echoes(&mut kept)),
             "a gone task still answers"
         );
+    });
+}
+
+#[test]
+fn of_a_gone_tasks_connections_the_closed_are_left_to_their_time() {
+    run(|place| async {
+        let world = web_on_two_nodes(place).await;
+        let ns = task_ns(&task_id(9).to_string());
+        let kernel = world.kernel_of(9);
+        let to = SocketAddr::from((VIP, 80));
+        let gone = || {
+            let which = Forget {
+                to: Some(VIP),
+                from: address(2),
+            };
+            kernel.forget(&ns, vec![which])
+        };
+        let mut open = Vec::new();
+        let mut stream = loop {
+            let mut stream = open_from(kernel, &ns, to).await.unwrap();
+            if line(&mut stream).unwrap().starts_with("2 ") {
+                break stream;
+            }
+            open.push(stream);
+        };
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+        let rest = tokio::task::block_in_place(|| stream.read_to_end(&mut Vec::new()));
+        assert_eq!(rest.unwrap(), 0);
+        assert_eq!(
+            gone().await.unwrap(),
+            0,
+            "its client may have opened it again"
+        );
+        while !line(&mut stream).unwrap_or_default().starts_with("2 ") {
+            open.push(stream);
+            stream = open_from(kernel, &ns, to).await.unwrap();
+        }
+        assert_eq!(gone().await.unwrap(), 1);
     });
 }
 

@@ -6,12 +6,15 @@ use std::path::Path;
 
 use serde_json::Value;
 use skep_cli::demo::ask;
-use skep_harness::cluster::{Cluster, Ended};
+use skep_harness::cluster::{Cluster, Ended, node};
+use skep_harness::load::Load;
 use skep_harness::programs;
 
 use crate::SKEP;
 
 const PORT: u16 = 8080;
+/// Of one client outside, spread over three nodes.
+const REQUESTS_A_SECOND: u32 = 500;
 
 fn load_image(cluster: &Cluster, archive: &Path) {
     let file = archive.to_str().unwrap();
@@ -49,6 +52,85 @@ fn printed(cluster: &Cluster, service: &str, argv: &[&str]) -> String {
         })
     });
     out.trim().to_owned()
+}
+
+fn addresses(cluster: &Cluster) -> Vec<SocketAddr> {
+    let address = |number| cluster.lab.address(&node(number)).unwrap();
+    (1..=3)
+        .map(|number| SocketAddr::from((address(number), PORT)))
+        .collect()
+}
+
+/// What every node answers from outside, if all say the same.
+fn page(cluster: &Cluster) -> Option<String> {
+    let pages = cluster.lab.in_network("outside", || {
+        let asked = addresses(cluster).into_iter().map(ask::get);
+        asked.collect::<anyhow::Result<Vec<String>>>()
+    });
+    let pages = pages.unwrap().ok()?;
+    let first = pages.first()?.clone();
+    pages.iter().all(|page| *page == first).then_some(first)
+}
+
+/// Six replicas of `web:1` behind a port that all nodes answer.
+fn web(cluster: &Cluster) {
+    for archive in programs::nginx(3) {
+        load_image(cluster, &archive);
+    }
+    let publish = format!("{PORT}:80");
+    let replicas = ["--replicas", "6", "--publish", &publish, "web:1"];
+    create(cluster, "web", &replicas);
+    cluster.until("every node answers", || {
+        page(cluster).as_deref() == Some("page 1\n")
+    });
+}
+
+/// Replaces nginx by the next version.
+fn update(cluster: &Cluster, version: u32, order: &str, parallelism: &str) {
+    let image = format!("web:{version}");
+    let (order, at_once) = (
+        ["--update-order", order],
+        ["--update-parallelism", parallelism],
+    );
+    let rest = ["--update-monitor", "1s", "--image", &image, "web"];
+    let update = ["service", "update", "-q"];
+    cluster.skep("node-1", &[&update[..], &order, &at_once, &rest].concat());
+    assert_eq!(page(cluster), Some(format!("page {version}\n")));
+}
+
+#[test]
+fn a_rolling_update_under_load_loses_no_request() {
+    let cluster = Cluster::alone(SKEP, 3);
+    web(&cluster);
+    let load = Load::new(addresses(&cluster), REQUESTS_A_SECOND);
+    let counted = |page: &str| load.seen().answers.get(page).copied().unwrap_or_default();
+    std::thread::scope(|scope| {
+        let sending = scope.spawn(|| cluster.lab.in_network("outside", || load.run()));
+        // Whatever fails here, the load ends with it.
+        let stop = Stop(&load);
+        cluster.until("the load is there", || counted("page 1\n") > 500);
+        update(&cluster, 2, "start-first", "1");
+        update(&cluster, 3, "stop-first", "2");
+        // Fewer tasks and more again: the same promise.
+        cluster.skep("node-1", &["service", "scale", "-q", "web=2"]);
+        cluster.skep("node-1", &["service", "scale", "-q", "web=6"]);
+        let seen = counted("page 3\n");
+        cluster.until("the last ones answer", || counted("page 3\n") > seen + 500);
+        drop(stop);
+        sending.join().unwrap().unwrap();
+    });
+    let seen = load.seen();
+    assert!(seen.lost.is_empty(), "{seen:#?}");
+    let pages: Vec<&String> = seen.answers.keys().collect();
+    assert_eq!(pages, ["page 1\n", "page 2\n", "page 3\n"]);
+}
+
+struct Stop<'a>(&'a Load);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
 }
 
 #[test]

@@ -9,6 +9,7 @@ use skep_deploy::lab::{Lab, LabOptions};
 
 use crate::ended;
 pub use crate::ended::Ended;
+use crate::turn::Turn;
 
 /// Nothing in a test is waited for longer than this.
 pub const DEADLINE: Duration = Duration::from_secs(60);
@@ -22,6 +23,8 @@ pub struct Cluster {
     /// The lab.
     pub lab: Lab,
     program: String,
+    /// Goes after the lab, as the last field.
+    _turn: Turn,
 }
 
 impl Cluster {
@@ -38,6 +41,10 @@ impl Cluster {
     /// # Panics
     /// When the lab cannot be made.
     pub fn bare_with(program: &str, nodes: usize, args: &[&str]) -> Self {
+        Self::in_turn(program, nodes, args, Turn::shared())
+    }
+
+    fn in_turn(program: &str, nodes: usize, args: &[&str], turn: Turn) -> Self {
         let number = LABS.fetch_add(1, Ordering::Relaxed);
         let name = format!("test-{}-{number}", std::process::id());
         let mut options = LabOptions::new(&name, nodes, 0).expect("options of the lab");
@@ -51,6 +58,7 @@ impl Cluster {
         let cluster = Self {
             lab,
             program: program.into(),
+            _turn: turn,
         };
         for number in 1..=nodes {
             cluster.until("the daemon listens", || cluster.listens(&node(number)));
@@ -71,20 +79,29 @@ impl Cluster {
     /// # Panics
     /// When it cannot be made.
     pub fn up_with(program: &str, managers: usize, workers: usize, args: &[&str]) -> Self {
-        let cluster = Self::bare_with(program, managers + workers, args);
-        cluster.skep("node-1", &["swarm", "init"]);
+        Self::bare_with(program, managers + workers, args).founded(managers, workers)
+    }
+
+    /// A cluster of managers that shares the machine with no other of its process: for what is done under load.
+    ///
+    /// # Panics
+    /// When it cannot be made.
+    pub fn alone(program: &str, managers: usize) -> Self {
+        Self::in_turn(program, managers, &[], Turn::alone()).founded(managers, 0)
+    }
+
+    fn founded(self, managers: usize, workers: usize) -> Self {
+        self.skep("node-1", &["swarm", "init"]);
         for number in 2..=managers + workers {
             let role = if number <= managers {
                 "manager"
             } else {
                 "worker"
             };
-            cluster.join(&node(number), role);
+            self.join(&node(number), role);
         }
-        cluster.until("all nodes are ready", || {
-            cluster.ready() == managers + workers
-        });
-        cluster
+        self.until("all nodes are ready", || self.ready() == managers + workers);
+        self
     }
 
     /// Lets a node join through node-1.

@@ -6,7 +6,9 @@ use std::net::{IpAddr, Ipv4Addr};
 use netlink_packet_core::{
     DefaultNla, NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload, Nla,
 };
-use netlink_packet_netfilter::conntrack::{ConntrackAttribute, ConntrackMessage, IPTuple, Tuple};
+use netlink_packet_netfilter::conntrack::{
+    ConntrackAttribute, ConntrackMessage, IPTuple, ProtoInfo, ProtoInfoTCP, Tuple,
+};
 use netlink_packet_netfilter::{
     NetfilterHeader, NetfilterMessage, NetfilterMessageInner, NetfilterProtoFamily,
 };
@@ -19,12 +21,18 @@ use crate::step::Forget;
 const ZONE: u16 = 18;
 /// CTA_ID: it must still be this very connection.
 const ID: u16 = 12;
+/// TCP_CONNTRACK_LAST_ACK, _TIME_WAIT and _CLOSE: nothing more is sent that could go astray.
+const CLOSED: std::ops::RangeInclusive<u8> = 6..=8;
 
-/// Forgets connections; says how many.
+/// Forgets connections that are named and not closed; says how many.
+///
+/// A closed one is left to its time. Its client may open an equal connection between our look and our removal, the
+/// kernel may keep the new one at the old one's place, and then even their ids are equal: the wrong one would go.
 pub(super) fn forget(socket: &Socket, which: &[Forget]) -> io::Result<usize> {
     let mut gone = 0usize;
     for attributes in list(socket)? {
-        if which.iter().any(|one| matches(one, &attributes)) && delete(socket, attributes)? {
+        let named = which.iter().any(|one| matches(one, &attributes));
+        if named && !closed(&attributes) && delete(socket, attributes)? {
             gone = gone.saturating_add(1);
         }
     }
@@ -87,6 +95,18 @@ fn matches(which: &Forget, attributes: &[ConntrackAttribute]) -> bool {
         }
     }
     from == Some(which.from) && (which.to.is_none() || which.to == to)
+}
+
+fn closed(attributes: &[ConntrackAttribute]) -> bool {
+    let protocols = attributes.iter().flat_map(|attribute| match attribute {
+        ConntrackAttribute::CtaProtoInfo(protocols) => &protocols[..],
+        _ => &[],
+    });
+    let mut tcp = protocols.flat_map(|protocol| match protocol {
+        ProtoInfo::TCP(tcp) => &tcp[..],
+        _ => &[],
+    });
+    tcp.any(|one| matches!(one, ProtoInfoTCP::State(state) if CLOSED.contains(state)))
 }
 
 #[derive(Clone, Copy, PartialEq)]

@@ -33,6 +33,8 @@ const ADDRESS: u32 = 7;
 const PROTOCOL: u32 = 12;
 const PORT: u32 = 13;
 const NUMBER: u32 = 4;
+/// NF_DROP.
+const DROP: u32 = 0;
 /// The largest answer the kernel gives at once.
 const ANSWER: usize = 64 * 1024;
 
@@ -318,6 +320,10 @@ fn element(table: &Table, map: &str, key: &[u8], value: Option<&Datum>) -> SetEl
                 VerdictAttribute::Code(Verdict::Goto),
                 VerdictAttribute::Chain(chain.clone()),
             ];
+            parts.push(SetElementAttribute::Data(DataAttribute::Verdict(verdict)));
+        }
+        Some(Datum::Drop) => {
+            let verdict = vec![VerdictAttribute::Code(Verdict::Other(DROP))];
             parts.push(SetElementAttribute::Data(DataAttribute::Verdict(verdict)));
         }
     }
