@@ -1,11 +1,12 @@
 //! Compiles the schema with a compiler written in Rust: nobody needs protoc.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-const FILES: [&str; 16] = [
+const FILES: [&str; 17] = [
     "system.proto",
     "events.proto",
     "files.proto",
+    "tokens.proto",
     "spec.proto",
     "objects.proto",
     "view.proto",
@@ -26,6 +27,21 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo::rerun-if-changed=schema");
     let files = FILES.map(|file| schema.join(file));
     let descriptors = protox::compile(files, [schema])?;
+    // All calls that there are: whoever lets some through has to know the others.
+    let mut calls = Vec::new();
+    for file in &descriptors.file {
+        for service in &file.service {
+            let path = format!("/{}.{}", file.package(), service.name());
+            calls.extend(
+                service
+                    .method
+                    .iter()
+                    .map(|it| format!("{path}/{}", it.name())),
+            );
+        }
+    }
+    let out = PathBuf::from(std::env::var("OUT_DIR")?);
+    std::fs::write(out.join("calls.rs"), format!("&{calls:?}"))?;
     tonic_prost_build::configure()
         .btree_map(".")
         .bytes(".skep.v1.BlobChunk")

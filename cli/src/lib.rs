@@ -11,6 +11,7 @@ pub mod demo;
 pub mod lab;
 pub mod login;
 pub mod output;
+pub mod reach;
 mod terminal;
 
 use std::ffi::OsString;
@@ -20,6 +21,7 @@ use anyhow::Context;
 use clap::Parser;
 
 use args::{Cli, Command};
+use reach::Said;
 
 /// Reads the command line, does what it says and gives the exit code.
 pub fn run() -> ExitCode {
@@ -40,13 +42,14 @@ pub fn run() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             output::notice(&format!("Error: {error:#}"));
-            ExitCode::FAILURE
+            commands::client::code_of(&error)
         }
     }
 }
 
 fn obey(cli: Cli) -> anyhow::Result<ExitCode> {
     let host = cli.host.as_deref();
+    let said = Said::of(cli.context, cli.host.clone());
     match cli.command {
         Command::Daemon(args) => daemon::run(daemon::config::read(args, host)?),
         Command::Lab(args) => lab::run(args),
@@ -54,12 +57,13 @@ fn obey(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Check(args) => check::run(args),
         Command::Completion(args) => commands::shell::complete(args),
         Command::Man(args) => commands::shell::manual(&args),
+        Command::Context(command) => commands::context::run(command, &said),
         command => {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()
                 .context("cannot start")?;
-            runtime.block_on(commands::run(command, host))
+            runtime.block_on(commands::run(command, &said))
         }
     }
 }

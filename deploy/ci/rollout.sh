@@ -3,8 +3,8 @@
 #
 #   deploy/ci/rollout.sh SERVICE IMAGE [TIMEOUT]
 #
-# Runs where skep reaches a daemon: on a manager, or with SKEP_HOST set to a socket that leads to one, as by
-#   ssh -f -N -L /tmp/skep.sock:/run/skep/skep.sock root@manager-1 && export SKEP_HOST=unix:///tmp/skep.sock
+# Runs on a manager, or anywhere with SKEP_HOST=tcp://MANAGER,MANAGER,… and, in SKEP_TOKEN, what this printed:
+#   skep token create --role deploy --service SERVICE --image REPOSITORY ci
 set -eu
 
 [ $# -ge 2 ] && [ $# -le 3 ] || {
@@ -15,7 +15,7 @@ service=$1
 image=$2
 
 code=0
-skep service update --image "$image" --update-failure-action rollback --timeout "${3:-5m}" --output lines \
+skep service update --image "$image" --timeout "${3:-5m}" --output lines \
     --reason "rollout.sh by $(id -un)" "$service" || code=$?
 case $code in
     0) echo "$service runs $image" ;;

@@ -2,7 +2,7 @@
 //!
 //! `state` is what the cluster committed, `plan` what is to be changed about it; both are pure. The other
 //! rooms carry entries to them and answers away: `control` is the door for users, `dispatch` the one for
-//! workers, `ca` the one for nodes that join, `raft` makes entries durable, `leader` holds what only a leader
+//! workers, `outside` the one for users with a token, `ca` the one for nodes that join, `raft` makes entries durable, `leader` holds what only a leader
 //! runs, `streams` passes logs and terminals on from other nodes,
 //! `revival` lets a cluster go on from a copy. The manager never runs a container and never imports the worker: they meet on the wire.
 
@@ -14,6 +14,7 @@ pub mod dispatch;
 pub mod leader;
 mod manager;
 pub mod measures;
+pub mod outside;
 mod peers;
 pub mod plan;
 pub mod raft;
@@ -24,5 +25,5 @@ mod ring;
 pub mod state;
 pub mod streams;
 
-pub use manager::{Config, Founding, Manager, Reading, StartError};
+pub use manager::{Config, Founding, Manager, Reading, StartError, UserDoor};
 pub use ring::wall_time;

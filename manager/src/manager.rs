@@ -14,6 +14,7 @@ use skep_proto::wire::v1::ca_server::CaServer;
 use skep_proto::wire::v1::control_server::ControlServer;
 use skep_proto::wire::v1::dispatch_server::DispatchServer;
 use skep_proto::wire::v1::streams_server::StreamsServer;
+use skep_proto::wire::v1::tokens_server::TokensServer;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -24,6 +25,7 @@ use crate::ca::CaDoor;
 use crate::control::{Control, Forward, SharedResolver};
 use crate::dispatch::{Dispatch, reports};
 use crate::leader::{self, Live, Standing};
+use crate::outside::Outside;
 use crate::peers::Peers;
 use crate::raft::{
     self, Consensus, GrpcTransport, Lane, Leadership, MembershipError, OpenError, ProposeError,
@@ -51,6 +53,9 @@ pub struct Config {
     /// Asks registries what images' names mean.
     pub resolver: SharedResolver,
 }
+
+/// The services for users, answered by the leader.
+pub type UserDoor = Forward<Routes>;
 
 /// What a new cluster begins with.
 pub struct Founding {
@@ -223,13 +228,21 @@ impl Manager {
         let (ring, members) = admit(Admitted::Members);
         let raft = RaftService::new(self.consensus.inbound()).into_server();
         let routes = routes.add_service(Admit::new(raft, ring, members));
-        let (ring, managers) = admit(Admitted::Managers);
-        let routes = routes.add_service(Admit::new(self.user_door(), ring, managers));
+        let routes =
+            routes.add_service(self.outside::<ControlServer<Control>, _>(self.user_door()));
+        let routes = routes.add_service(self.outside::<TokensServer<Control>, _>(self.user_door()));
+        let routes = routes.add_service(self.outside::<StreamsServer<Relay>, _>(self.streams()));
         let (ring, nodes) = admit(Admitted::Nodes);
         let dispatch = DispatchServer::new(self.dispatch.clone());
         let routes = routes.add_service(Admit::new(dispatch, ring, nodes));
         let ca = CaServer::new(self.ca.clone());
         routes.add_service(Forward::new(ca, self.standing.clone(), self.peers.clone()))
+    }
+
+    /// The service `N`, for managers and for users with a token.
+    fn outside<N, S: Clone>(&self, service: S) -> Outside<N, Admit<S>, S> {
+        let nodes = Admit::new(service.clone(), self.ring.clone(), Admitted::Managers);
+        Outside::new(self.ring.clone(), nodes, service)
     }
 
     /// A service of this node's worker, for nodes of the cluster alone.
@@ -248,9 +261,10 @@ impl Manager {
     }
 
     /// What users find on this node's socket.
-    pub fn user_door(&self) -> Forward<ControlServer<Control>> {
-        let control = ControlServer::new(self.control.clone());
-        Forward::new(control, self.standing.clone(), self.peers.clone())
+    pub fn user_door(&self) -> UserDoor {
+        let services = Routes::new(ControlServer::new(self.control.clone()))
+            .add_service(TokensServer::new(self.control.clone()));
+        Forward::new(services, self.standing.clone(), self.peers.clone())
     }
 
     /// Whether this manager knows who leads, now or within the time the caller waits.

@@ -17,7 +17,7 @@ pub struct Event {
     pub time: ClusterTime,
     /// When, for display.
     pub at: WallTime,
-    /// Who asked for it, as `user@host`; empty where the cluster did it by itself.
+    /// Who asked for it, as `user@host` or `token:NAME@ADDRESS`; empty where the cluster did it by itself.
     pub by: String,
     /// What kind of object it happened to.
     pub kind: EventKind,
@@ -86,7 +86,9 @@ words!(
     /// A config.
     Config = "config",
     /// A volume.
-    Volume = "volume"
+    Volume = "volume",
+    /// What lets somebody from outside of the nodes in.
+    Token = "token"
 );
 
 words!(

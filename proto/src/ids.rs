@@ -111,6 +111,10 @@ id!(
     ConfigId
 );
 id!(
+    /// What lets somebody from outside of the nodes in.
+    TokenId
+);
+id!(
     /// One command of a user: repeating it gets the first answer.
     RequestId
 );

@@ -23,6 +23,7 @@ pub mod service;
 pub mod spec;
 pub mod task;
 pub mod time;
+pub mod token;
 pub mod unit;
 pub mod validate;
 pub mod view;

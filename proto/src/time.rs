@@ -36,7 +36,8 @@ impl ClusterTime {
     }
 }
 
-/// Wall-clock time: milliseconds since 1970 in UTC. For display only, never for a decision.
+/// Wall-clock time: milliseconds since 1970 in UTC. For display only, never for a decision; save where certificates
+/// and tokens end, since they do so while a cluster is off too.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct WallTime(u64);
 

@@ -3,12 +3,14 @@
 mod container;
 mod file;
 mod mount;
+mod token;
 
 use std::collections::BTreeSet;
 
 pub use container::{CAPABILITIES, ULIMITS, capability, is_own_sysctl};
 pub use file::{content, file};
 pub use mount::{volume_driver, volume_name};
+pub use token::token;
 
 use crate::log::LogKeeping;
 use crate::network::NetworkSpec;

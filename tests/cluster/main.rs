@@ -28,6 +28,7 @@ mod secrets;
 mod stacks;
 mod terminal;
 mod three_managers;
+mod tokens;
 mod unpacked;
 mod updates;
 mod volumes;

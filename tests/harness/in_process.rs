@@ -6,8 +6,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
-use skep_manager::control::{Control, Forward};
-use skep_manager::{Founding, Manager, ca};
+use skep_manager::{Founding, Manager, UserDoor, ca};
 use skep_proto::assignment::Assignment;
 use skep_proto::channel::{self, Credentials, Identity, JoinToken, Peer, csr};
 use skep_proto::cluster::{Cluster, ClusterSpec};
@@ -22,7 +21,6 @@ use skep_proto::task::{TaskState, TaskStatus};
 use skep_proto::time::{ClusterTime, WallTime};
 use skep_proto::wire::v1::ca_client::CaClient;
 use skep_proto::wire::v1::control_client::ControlClient;
-use skep_proto::wire::v1::control_server::ControlServer;
 use skep_proto::wire::v1::dispatch_client::DispatchClient;
 use skep_proto::wire::v1::manager_message::Message as Told;
 use skep_proto::wire::v1::worker_message::Message as Said;
@@ -34,7 +32,7 @@ use tokio_stream::wrappers::ReceiverStream;
 const DEADLINE: Duration = Duration::from_secs(20);
 
 /// A user's calls.
-pub type User = ControlClient<Forward<ControlServer<Control>>>;
+pub type User = ControlClient<UserDoor>;
 
 /// A manager that leads a cluster of its own.
 pub struct Alone {

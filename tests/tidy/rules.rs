@@ -69,10 +69,11 @@ const GIVEN: [&str; 6] = [
 ];
 
 /// Doors, where generated types are converted.
-const DOORS: [&str; 11] = [
+const DOORS: [&str; 12] = [
     "proto/",
     "manager/src/control",
     "manager/src/manager.rs",
+    "manager/src/outside/",
     "manager/src/dispatch/",
     "manager/src/streams/",
     "manager/src/raft/",

@@ -1,6 +1,7 @@
 //! What can be typed: the command line's grammar, with Docker's names. Reads only, decides nothing.
 
 pub mod check;
+pub mod context;
 pub mod events;
 pub mod file;
 pub mod image;
@@ -12,6 +13,7 @@ pub mod stack;
 pub mod streams;
 pub mod swarm;
 pub mod system;
+pub mod token;
 pub mod volume;
 
 use std::path::PathBuf;
@@ -29,9 +31,13 @@ pub use crate::output::Format;
     arg_required_else_help = true
 )]
 pub struct Cli {
-    /// The daemon to talk to [default: unix:///run/skep/skep.sock].
+    /// The daemon to talk to [default: unix:///run/skep/skep.sock], or managers of a cluster, as in
+    /// tcp://M1,M2:2377, with a token in SKEP_TOKEN.
     #[arg(long, short = 'H', env = "SKEP_HOST", value_name = "ADDRESS")]
     pub host: Option<String>,
+    /// The context to use, in place of SKEP_HOST, SKEP_CONTEXT and the one that is in use; see skep context.
+    #[arg(long, value_name = "NAME")]
+    pub context: Option<String>,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -63,6 +69,12 @@ pub enum Command {
     /// The containers of this node.
     #[command(subcommand)]
     Container(streams::ContainerCommand),
+    /// What lets users in from outside of the nodes.
+    #[command(subcommand)]
+    Token(token::TokenCommand),
+    /// Clusters that are reached from outside of their nodes.
+    #[command(subcommand)]
+    Context(context::ContextCommand),
     /// What connects the tasks.
     #[command(subcommand)]
     Network(network::NetworkCommand),

@@ -12,7 +12,7 @@ use skep_proto::wire::v1;
 use skep_proto::wire::v1::events_answer::Answer;
 use skep_proto::wire::v1::moment::{Moment as WireMoment, Revision};
 
-use super::client::{Client, persist, said};
+use super::client::{Client, persist, repeats, said};
 use crate::args::events::{EventsArgs, Moment};
 use crate::output::{self, Format};
 
@@ -46,7 +46,7 @@ pub async fn run(client: &Client, args: EventsArgs) -> anyhow::Result<ExitCode> 
                 }
                 Ok(None) => return Ok(ExitCode::SUCCESS),
                 // The manager that was asked went away: go on with whoever answers now.
-                Err(status) if status.code() == tonic::Code::Unavailable => break,
+                Err(status) if repeats(&status) => break,
                 Err(status) => return Err(said(&status)),
             }
         }

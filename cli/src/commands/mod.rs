@@ -2,6 +2,7 @@
 
 pub mod client;
 pub mod container;
+pub mod context;
 pub mod docker;
 mod drain;
 pub mod events;
@@ -20,6 +21,7 @@ pub mod stack;
 pub mod swarm;
 pub mod system;
 pub mod task;
+pub mod token;
 pub mod verdict;
 pub mod volume;
 pub mod watch;
@@ -33,20 +35,25 @@ use skep_proto::file::FileKind;
 use crate::args::service::{ServiceCommand, WaitArgs};
 use crate::args::{Command, read};
 use crate::login;
+use crate::reach::Said;
 use client::Client;
 
 /// Does what a command says that needs a running daemon.
 ///
 /// # Errors
 /// What the user is to read: thing, reason, way out.
-pub async fn run(command: Command, host: Option<&str>) -> anyhow::Result<ExitCode> {
+pub async fn run(command: Command, said: &Said) -> anyhow::Result<ExitCode> {
     if let Command::Stack(command) = command {
-        return stack::run(host, *command).await;
+        return stack::run(said, *command).await;
     }
-    let client = match Client::connect(host).await {
+    let client = match Client::connect(said).await {
         Ok(client) => client,
         Err(error) if tells_its_end(&command) => {
-            let end = verdict::End::NoAnswer(format!("{error:#}"));
+            let text = format!("{error:#}");
+            let end = match client::reaches_nobody(&error) {
+                true => verdict::End::NoAnswer(text),
+                false => verdict::End::Refused(text),
+            };
             return watch::tell("", &end, WaitArgs::default());
         }
         Err(error) => return Err(error),
@@ -58,6 +65,7 @@ pub async fn run(command: Command, host: Option<&str>) -> anyhow::Result<ExitCod
         Command::Rollout(command) => rollout::run(&client, command).await,
         Command::Task(command) => task::run(&client, command).await,
         Command::Container(command) => container::run(&client, command).await,
+        Command::Token(command) => token::run(&client, command).await,
         Command::Network(command) => network::run(&client, command).await,
         Command::Secret(command) => file::run(&client, FileKind::Secret, command).await,
         Command::Config(command) => file::run(&client, FileKind::Config, command).await,
@@ -72,6 +80,7 @@ pub async fn run(command: Command, host: Option<&str>) -> anyhow::Result<ExitCod
         | Command::Demo(_)
         | Command::Lab(_)
         | Command::Check(_)
+        | Command::Context(_)
         | Command::Completion(_)
         | Command::Man(_) => Ok(ExitCode::SUCCESS),
         Command::Logout(args) => login::log_out(&args),
@@ -105,7 +114,7 @@ where
     for object in objects {
         if let Err(error) = each(object.clone()).await {
             crate::output::notice(&format!("Error: {error:#}"));
-            code = ExitCode::FAILURE;
+            code = client::code_of(&error);
         }
     }
     Ok(code)

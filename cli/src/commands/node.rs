@@ -8,7 +8,7 @@ use skep_proto::node::{Availability, Node, NodeSpec, Role};
 use skep_proto::wire::{self, v1};
 use tonic::Code;
 
-use super::client::{Client, Said, persist, request, said};
+use super::client::{Client, Refusal, persist, request, said};
 use super::rows::NodeRow;
 use super::task::capital;
 use super::{docker, drain, for_each, labels, task};
@@ -60,9 +60,10 @@ async fn ls(client: &Client, args: ListArgs) -> anyhow::Result<ExitCode> {
         .into_iter()
         .map(NodeRow::read)
         .collect::<anyhow::Result<Vec<_>>>()?;
-    let own = reference(client, "self").await?;
+    // From outside of the nodes none is one's own.
+    let own = reference(client, "self").await.ok();
     for row in &mut rows {
-        row.own = row.id == own;
+        row.own = own.as_ref() == Some(&row.id);
     }
     rows.sort_by(|a, b| a.name.cmp(&b.name).then(a.id.cmp(&b.id)));
     output::list(&rows, COLUMNS, |row| &row.id, &args)?;
@@ -175,7 +176,7 @@ async fn change(
         .await;
         tries -= 1;
         let stale = |error: &anyhow::Error| {
-            let said = error.downcast_ref::<Said>();
+            let said = error.downcast_ref::<Refusal>();
             said.is_some_and(|said| said.code == Code::Aborted)
         };
         match changed {

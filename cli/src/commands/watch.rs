@@ -11,7 +11,7 @@ use skep_proto::task::{Task, TaskState};
 use skep_proto::wire::v1;
 use tonic::Code;
 
-use super::client::{Client, Said, persist, said};
+use super::client::{Client, Refusal, persist, said};
 use super::verdict::{End, Goal, verdict};
 use crate::args::service::{OutputArg, WaitArgs};
 use crate::output::progress::{Progress, SlotProgress};
@@ -63,7 +63,7 @@ pub async fn rollout(
 /// What a call that failed means for a rollout.
 pub fn end_of(error: &anyhow::Error) -> End {
     let text = format!("{error:#}");
-    match error.downcast_ref::<Said>().map(|said| said.code) {
+    match error.downcast_ref::<Refusal>().map(|it| it.code) {
         Some(Code::Unavailable | Code::DeadlineExceeded | Code::Unknown) => End::NoAnswer(text),
         _ => End::Refused(text),
     }

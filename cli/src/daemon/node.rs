@@ -5,14 +5,12 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use anyhow::{Context, bail};
 use skep_manager::Manager;
-use skep_manager::control::{Control, Forward};
 use skep_proto::channel::{Credentials, Identity};
 use skep_proto::cluster::ClusterSpec;
 use skep_proto::ids::{ClusterId, NodeId, RequestId};
 use skep_proto::image::{BUILT_IN, Image};
 use skep_proto::node::Role;
 use skep_proto::wire::v1::control_client::ControlClient;
-use skep_proto::wire::v1::control_server::ControlServer;
 use skep_proto::wire::{WireId, v1};
 use skep_worker::db::Db;
 use skep_worker::exec::image::{Store, registry::Registries};
@@ -45,8 +43,7 @@ const MANAGER: &str = "manager";
 /// The control group below which containers are.
 const CGROUP: &str = "skep";
 
-/// The door of this node's manager.
-pub type UserDoor = Forward<ControlServer<Control>>;
+pub use skep_manager::UserDoor;
 
 /// The daemon's life.
 pub struct Node {

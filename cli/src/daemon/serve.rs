@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::fs;
+use std::marker::PhantomData;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -12,9 +13,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use futures_util::StreamExt;
+use skep_manager::control::Control;
 use skep_proto::channel::{self, Identity};
+use skep_proto::wire::v1::control_server::ControlServer;
 use skep_proto::wire::v1::images_server::ImagesServer;
 use skep_proto::wire::v1::local_server::LocalServer;
+use skep_proto::wire::v1::tokens_server::TokensServer;
 use skep_proto::wire::v1::volumes_server::VolumesServer;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{SignalKind, signal};
@@ -55,14 +59,14 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     let watched = config.metrics;
     let node = Node::open(config).await?;
     let stop = CancellationToken::new();
+    let host = nix::unistd::gethostname();
+    let host: Arc<str> =
+        host.map_or_else(|_| "localhost".into(), |name| name.to_string_lossy().into());
     let routes = Routes::new(LocalServer::new(LocalDoor::new(node.clone())))
         .add_service(ImagesServer::new(ImagesDoor::new(node.clone())))
         .add_service(VolumesServer::new(VolumesDoor::new(node.clone())))
-        .add_service(UserDoor {
-            node: node.clone(),
-            host: nix::unistd::gethostname()
-                .map_or_else(|_| "localhost".into(), |name| name.to_string_lossy().into()),
-        })
+        .add_service(UserDoor::<ControlServer<Control>>::new(&node, &host))
+        .add_service(UserDoor::<TokensServer<Control>>::new(&node, &host))
         .add_service(ContainersDoor(node.streams()))
         .add_service(RelayDoor(node.streams()));
     let users = Server::builder()
@@ -210,19 +214,35 @@ impl Door {
     }
 }
 
-/// The cluster's door on the socket: the manager of this node, if it is one.
-#[derive(Clone)]
-struct UserDoor {
+/// The cluster's service `N` on the socket: that of this node's manager, if it is one.
+struct UserDoor<N> {
     node: Arc<Node>,
     /// This machine's name.
     host: Arc<str>,
+    name: PhantomData<fn() -> N>,
 }
 
-impl NamedService for UserDoor {
-    const NAME: &'static str = "skep.v1.Control";
+impl<N> UserDoor<N> {
+    fn new(node: &Arc<Node>, host: &Arc<str>) -> Self {
+        Self {
+            node: node.clone(),
+            host: host.clone(),
+            name: PhantomData,
+        }
+    }
 }
 
-impl Service<Request<Body>> for UserDoor {
+impl<N> Clone for UserDoor<N> {
+    fn clone(&self) -> Self {
+        Self::new(&self.node, &self.host)
+    }
+}
+
+impl<N: NamedService> NamedService for UserDoor<N> {
+    const NAME: &'static str = N::NAME;
+}
+
+impl<N> Service<Request<Body>> for UserDoor<N> {
     type Response = Response<Body>;
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;

@@ -261,7 +261,7 @@ async fn a_token_of_another_cluster_meets_no_server() {
     assert!(
         error
             .to_string()
-            .contains("its cluster is another one than the join token's"),
+            .contains("its cluster is another one than the token's"),
         "{error}"
     );
 }

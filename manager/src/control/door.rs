@@ -18,6 +18,7 @@ use super::images::{ImageWish, ResolvedBy};
 use super::rollout::{Asked, Run, Turn};
 use super::settings::Settings;
 use super::{Control, events, refuse, resolve, show, watch};
+use crate::by;
 use crate::plan::Author;
 use crate::ring::wall_time;
 
@@ -51,7 +52,7 @@ fn stale(read: Option<v1::Read>) -> bool {
 
 /// Who asks now.
 fn author(by: String, why: String) -> Author {
-    let at = wall_time();
+    let (at, by) = (wall_time(), by::author(by));
     Author { by, why, at }
 }
 

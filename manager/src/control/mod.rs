@@ -22,6 +22,7 @@ mod rollout;
 mod services;
 mod settings;
 mod show;
+mod tokens;
 mod watch;
 
 use std::sync::Arc;

@@ -8,6 +8,7 @@ use skep_proto::network::Network;
 use skep_proto::node::Node;
 use skep_proto::service::Service;
 use skep_proto::task::Task;
+use skep_proto::token::StoredToken;
 use tonic::{Code, Status};
 
 use super::near::near;
@@ -105,6 +106,23 @@ pub fn task(state: &State, reference: &str) -> Result<Arc<Task>, Status> {
         state.tasks(),
         |task| task.id,
         "skep task ls",
+    )
+}
+
+/// The token that `reference` means.
+///
+/// # Errors
+/// When there is none, or more than one.
+pub fn token(state: &State, reference: &str) -> Result<Arc<StoredToken>, Status> {
+    if let Some(named) = state.token_named(reference) {
+        return Ok(named.clone());
+    }
+    one(
+        "token",
+        reference,
+        state.tokens(),
+        |stored| stored.token.id,
+        "skep token ls",
     )
 }
 

@@ -268,6 +268,8 @@ fn key_of(change: &Change) -> Option<Key> {
         | Change::DeleteNetwork { .. }
         | Change::PutFile { .. }
         | Change::DeleteFile { .. }
+        | Change::PutToken(_)
+        | Change::DeleteToken { .. }
         | Change::PutImage(_)
         | Change::DeleteImage { .. } => return None,
     })

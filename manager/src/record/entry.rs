@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use skep_proto::ids::{NetworkId, NodeId, ServiceId, TaskId};
+use skep_proto::ids::{NetworkId, NodeId, ServiceId, TaskId, TokenId};
 use skep_proto::time::{ClusterTime, WallTime};
 use skep_proto::wire::v1::change::Change as Wire;
 use skep_proto::wire::{
@@ -148,6 +148,8 @@ fn write_change(change: &Change) -> Wire {
             file: Some((*file).into()),
             revision: *revision,
         }),
+        Change::PutToken(stored) => Wire::PutToken(stored.as_ref().into()),
+        Change::DeleteToken { token, version } => Wire::DeleteToken(versioned(*token, *version)),
         Change::PutImage(image) => Wire::PutImage(image.as_ref().into()),
         Change::DeleteImage { name } => Wire::DeleteImage(name.clone()),
     }
@@ -227,6 +229,8 @@ fn read_change(from: v1::Change) -> Result<Change, WireError> {
             version: it.version,
         },
         Wire::DropContent(it) => drop_content(it)?,
+        Wire::PutToken(stored) => Change::PutToken(Arc::new(whole(stored, "put_token")?)),
+        Wire::DeleteToken(it) => delete_token(it)?,
         Wire::PutImage(image) => Change::PutImage(Arc::new(whole(image, "put_image")?)),
         Wire::DeleteImage(name) => Change::DeleteImage { name },
     })
@@ -240,6 +244,13 @@ fn put_file(from: v1::PutFile) -> Result<Change, WireError> {
     Ok(Change::PutFile {
         file: Arc::new(message(from.file, "put_file.file")?),
         content,
+    })
+}
+
+fn delete_token(from: v1::VersionedId) -> Result<Change, WireError> {
+    Ok(Change::DeleteToken {
+        token: id::<TokenId>(&from.id, "delete_token.id")?,
+        version: from.version,
     })
 }
 

@@ -42,6 +42,7 @@ fn write_kind(object: &Object) -> Wire {
         }),
         Object::File(file) => Wire::File(file.as_ref().into()),
         Object::Content(file, revision, it) => Wire::Content(content_message(*file, *revision, it)),
+        Object::Token(stored) => Wire::Token(stored.as_ref().into()),
         Object::Image(image) => Wire::Image(image.as_ref().into()),
         Object::Request(request, answered) => Wire::Request(v1::Answered {
             request: request.to_bytes(),
@@ -103,6 +104,7 @@ pub(super) fn read(from: v1::Object) -> Result<Object, WireError> {
             let (file, revision, content) = content(it)?;
             Object::Content(file, revision, content)
         }
+        Wire::Token(it) => Object::Token(Arc::new(message(Some(it), "token")?)),
         Wire::Image(it) => Object::Image(Arc::new(message(Some(it), "image")?)),
         Wire::Request(it) => Object::Request(
             id(&it.request, "request.request")?,

@@ -8,7 +8,7 @@ use prost::Message;
 use skep_proto::cluster::{Authority, Cluster, ClusterSpec, JoinSecrets};
 use skep_proto::event::{Action, Event, EventKind};
 use skep_proto::file::{Content, File, FileId, FileKind, FileRevision, FileSpec, Rotation};
-use skep_proto::ids::{ClusterId, NetworkId, NodeId, RequestId, ServiceId, TaskId};
+use skep_proto::ids::{ClusterId, NetworkId, NodeId, RequestId, ServiceId, TaskId, TokenId};
 use skep_proto::image::{Digest, Image};
 use skep_proto::network::{Network, NetworkSpec};
 use skep_proto::node::{
@@ -18,6 +18,7 @@ use skep_proto::service::{Revision, Service, Update, UpdateState};
 use skep_proto::spec::{ContainerSpec, Mode, ServiceSpec, TaskSpec, UpdateConfig};
 use skep_proto::task::{Slot, Task, TaskState, TaskStatus};
 use skep_proto::time::{ClusterTime, WallTime};
+use skep_proto::token::{DeployBounds, StoredToken, Token, TokenRole, TokenSpec};
 use skep_proto::wire::v1;
 
 use super::{RecordError, decode_entry, decode_object, encode_entry, encode_object};
@@ -221,6 +222,28 @@ fn content() -> Content {
     Content::new(b"abc".to_vec())
 }
 
+fn token() -> Arc<StoredToken> {
+    let bounds = DeployBounds {
+        services: ["web".into()].into(),
+        images: vec!["registry.example.com/web".parse().unwrap()],
+        replicas: None,
+    };
+    Arc::new(StoredToken {
+        token: Token {
+            id: TokenId::new(8),
+            version: 2,
+            created: WallTime::from_unix_millis(4),
+            by: "anna@host".into(),
+            expires: Some(WallTime::from_unix_millis(5)),
+            spec: TokenSpec {
+                name: "ci".into(),
+                role: TokenRole::Deploy(bounds),
+            },
+        },
+        digest: Digest([3; 32]),
+    })
+}
+
 fn event() -> Arc<Event> {
     Arc::new(Event {
         revision: 7,
@@ -297,6 +320,11 @@ fn every_change() -> Vec<Change> {
             file: FileId::new(FileKind::Secret, 7),
             revision: 2,
         },
+        Change::PutToken(token()),
+        Change::DeleteToken {
+            token: TokenId::new(8),
+            version,
+        },
         Change::PutImage(image()),
         Change::DeleteImage {
             name: "web:1".into(),
@@ -345,6 +373,7 @@ fn every_object() -> Vec<Object> {
         Object::Revision(NETWORK, 3),
         Object::File(file()),
         Object::Content(FILE, 3, content()),
+        Object::Token(token()),
         Object::Image(image()),
         Object::Request(RequestId::new(5), answered),
         Object::Restarts(SERVICE, Slot::Node(NODE), Arc::new(restarts)),

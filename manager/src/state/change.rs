@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use skep_proto::cluster::Cluster;
 use skep_proto::file::{Content, File, FileId};
-use skep_proto::ids::{ClusterId, NetworkId, NodeId, RequestId, ServiceId, TaskId};
+use skep_proto::ids::{ClusterId, NetworkId, NodeId, RequestId, ServiceId, TaskId, TokenId};
 use skep_proto::image::{Digest, Image};
 use skep_proto::network::Network;
 use skep_proto::node::{Node, NodeStatus};
 use skep_proto::service::{Service, Update};
 use skep_proto::task::{Task, TaskState, TaskStatus};
 use skep_proto::time::{ClusterTime, WallTime};
+use skep_proto::token::StoredToken;
 
 /// One fact. A `Put…` carries the object whole; its `version` field names the version it was made from
 /// (0: it is new), and `apply` writes the entry's index there.
@@ -132,6 +133,15 @@ pub enum Change {
         /// Not the newest.
         revision: u64,
     },
+    /// A token.
+    PutToken(Arc<StoredToken>),
+    /// A token is gone: it is refused from now on.
+    DeleteToken {
+        /// Which.
+        token: TokenId,
+        /// The version this was decided on.
+        version: u64,
+    },
     /// An image name and what it stands for.
     PutImage(Arc<Image>),
     /// An image name is no longer known.
@@ -232,7 +242,7 @@ pub enum Misfit {
     /// The name belongs to another.
     #[error("the name \"{name}\" is taken by another {kind}; choose another name")]
     NameTaken {
-        /// `service`, `network`, `secret` or `config`.
+        /// `service`, `network`, `secret`, `config` or `token`.
         kind: &'static str,
         /// The name.
         name: String,
@@ -274,6 +284,14 @@ pub enum Misfit {
     LastManager {
         /// The node.
         node: NodeId,
+    },
+    /// There are as many as there can be.
+    #[error("there are {most} {what} already; remove those that nobody uses any more")]
+    TooMany {
+        /// What of.
+        what: &'static str,
+        /// So many.
+        most: usize,
     },
     /// Something still uses it.
     #[error("{object} is in use by {user}; remove that first")]

@@ -12,12 +12,13 @@ use imbl::OrdMap;
 use skep_proto::cluster::Cluster;
 use skep_proto::event::{Action, Event, EventKind};
 use skep_proto::file::{File, FileId};
-use skep_proto::ids::{NetworkId, NodeId, ServiceId, TaskId};
+use skep_proto::ids::{NetworkId, NodeId, ServiceId, TaskId, TokenId};
 use skep_proto::image::Image;
 use skep_proto::network::Network;
 use skep_proto::node::Node;
 use skep_proto::service::Service;
 use skep_proto::task::Task;
+use skep_proto::token::StoredToken;
 
 use super::{Change, Entry, State};
 
@@ -25,6 +26,7 @@ mod file;
 mod node;
 mod service;
 mod task;
+mod token;
 
 /// Most events that are kept: a few megabytes, and some hours of a busy cluster.
 pub const EVENTS_KEPT: usize = 16_384;
@@ -60,6 +62,7 @@ pub(super) enum Witness {
     Network(NetworkId, Option<Arc<Network>>),
     Image(String, Option<Arc<Image>>),
     File(FileId, Option<Arc<File>>),
+    Token(TokenId, Option<Arc<StoredToken>>),
 }
 
 /// What is told of an object, before it has a place in the order.
@@ -142,6 +145,7 @@ impl State {
         let network = |id: &NetworkId| Witness::Network(*id, self.networks.get(id).cloned());
         let image = |name: &String| Witness::Image(name.clone(), self.images.get(name).cloned());
         let file = |id: &FileId| Witness::File(*id, self.files.get(id).cloned());
+        let token = |id: &TokenId| Witness::Token(*id, self.tokens.get(id).cloned());
         Some(match change {
             Change::PutCluster(_) => Witness::Cluster(self.cluster.clone()),
             Change::PutNode(it) => node(&it.id),
@@ -156,6 +160,8 @@ impl State {
             Change::DeleteNetwork { network: id, .. } => network(id),
             Change::PutFile { file: it, .. } => file(&it.id),
             Change::DeleteFile { file: id, .. } => file(id),
+            Change::PutToken(it) => token(&it.token.id),
+            Change::DeleteToken { token: id, .. } => token(id),
             Change::PutImage(it) => image(&it.name),
             Change::DeleteImage { name } => image(name),
             // What the others change is nothing that is told.
@@ -181,6 +187,9 @@ impl State {
             }
             Witness::File(id, old) => {
                 file::notes(old.as_deref(), self.files.get(&id).map(|it| &**it))
+            }
+            Witness::Token(id, old) => {
+                token::notes(old.as_deref(), self.tokens.get(&id).map(|it| &**it))
             }
             Witness::Image(name, old) => {
                 image(old.as_deref(), self.images.get(&name).map(|it| &**it))

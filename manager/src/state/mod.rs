@@ -17,6 +17,7 @@ mod object;
 mod read;
 #[cfg(test)]
 mod tests;
+mod tokens;
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -24,7 +25,7 @@ use std::sync::Arc;
 use imbl::{OrdMap, OrdSet};
 use skep_proto::cluster::Cluster;
 use skep_proto::file::{Content, File, FileId, FileKind};
-use skep_proto::ids::{NetworkId, NodeId, RequestId, ServiceId, TaskId};
+use skep_proto::ids::{NetworkId, NodeId, RequestId, ServiceId, TaskId, TokenId};
 use skep_proto::image::Image;
 use skep_proto::network::Network;
 use skep_proto::node::Node;
@@ -33,6 +34,7 @@ use skep_proto::service::Service;
 use skep_proto::spec::{Protocol, PublishMode};
 use skep_proto::task::{Slot, Task};
 use skep_proto::time::ClusterTime;
+use skep_proto::token::StoredToken;
 
 pub use change::{Answer, Change, Dropped, Entry, Misfit, Outcome};
 pub use events::{EVENTS_AGE, EVENTS_KEPT, EventPlace};
@@ -62,6 +64,7 @@ pub struct State {
     files: OrdMap<FileId, Arc<File>>,
     /// Contents that are kept, by revision.
     contents: OrdMap<(FileId, u64), Content>,
+    tokens: OrdMap<TokenId, Arc<StoredToken>>,
     /// Addresses of nodes on the ingress network.
     gateways: OrdMap<NodeId, Ipv4Addr>,
     requests: OrdMap<RequestId, Answered>,
@@ -83,6 +86,7 @@ struct Index {
     service_names: OrdMap<String, ServiceId>,
     network_names: OrdMap<String, NetworkId>,
     file_names: OrdMap<(FileKind, String), FileId>,
+    token_names: OrdMap<String, TokenId>,
     numbers: OrdMap<u16, NodeId>,
     vnis: OrdMap<u32, NetworkId>,
     by_service: OrdSet<(ServiceId, Slot, TaskId)>,

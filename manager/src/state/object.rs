@@ -16,6 +16,7 @@ use skep_proto::node::Node;
 use skep_proto::service::Service;
 use skep_proto::task::{Slot, Task};
 use skep_proto::time::ClusterTime;
+use skep_proto::token::StoredToken;
 
 use super::{Answered, Mark, Restarts, State, Times};
 
@@ -61,6 +62,8 @@ pub enum Object {
     Network(Arc<Network>),
     /// Log index of the last change in a network's view.
     Revision(NetworkId, u64),
+    /// A token.
+    Token(Arc<StoredToken>),
     /// An image name.
     Image(Arc<Image>),
     /// A request that was applied.
@@ -104,6 +107,7 @@ impl State {
                     .values()
                     .map(move |task| Object::Task(task.clone(), times(task))),
             )
+            .chain(self.tokens.values().cloned().map(Object::Token))
             .chain(self.images.values().cloned().map(Object::Image))
             .chain(
                 self.requests
@@ -151,6 +155,7 @@ impl State {
             Object::Content(id, revision, it) => self.index_content(id, revision, Some(it)),
             Object::Service(service) => self.index_service(service.id, Some(service)),
             Object::Task(task, times) => self.index_task(task.id, Some((task, times))),
+            Object::Token(stored) => self.index_token(stored.token.id, Some(stored)),
             Object::Image(image) => {
                 self.images.insert(image.name.clone(), image);
             }

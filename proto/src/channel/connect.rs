@@ -1,6 +1,7 @@
 //! Makes connections: to nodes of the cluster, to a cluster that is about to be joined, to the local daemon.
 
 use std::error::Error as _;
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -12,7 +13,7 @@ use rustls::client::Resumption;
 use rustls::pki_types::ServerName;
 use rustls::{CertificateError, ClientConfig};
 use tokio::io::AsyncBufReadExt;
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::{TcpStream, ToSocketAddrs, UnixStream};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -83,7 +84,7 @@ pub async fn connect(
     expected: Option<Role>,
     identity: &Identity,
 ) -> Result<Channel, ConnectError> {
-    let tls = node_connector(expected, identity).map_err(|error| foreign(address, &error))?;
+    let tls = node_connector(expected, identity).map_err(|error| foreign(&address, &error))?;
     connected(address, tls).await
 }
 
@@ -96,7 +97,7 @@ pub fn connect_lazy(
     expected: Option<Role>,
     identity: &Identity,
 ) -> Result<Channel, ConnectError> {
-    let tls = node_connector(expected, identity).map_err(|error| foreign(address, &error))?;
+    let tls = node_connector(expected, identity).map_err(|error| foreign(&address, &error))?;
     Ok(
         endpoint()
             .connect_with_connector_lazy(service_fn(move |_: Uri| dial(address, tls.clone()))),
@@ -111,7 +112,7 @@ pub async fn connect_pinned(
     address: SocketAddr,
     token: &JoinToken,
 ) -> Result<Channel, ConnectError> {
-    let tls = pinned_connector(token).map_err(|error| foreign(address, &error))?;
+    let tls = pinned_connector(token.root_digest).map_err(|error| foreign(&address, &error))?;
     connected(address, tls).await
 }
 
@@ -167,11 +168,11 @@ fn node_connector(
     Ok(connector(config))
 }
 
-fn pinned_connector(token: &JoinToken) -> Result<TlsConnector, rustls::Error> {
+pub(super) fn pinned_connector(root_digest: [u8; 32]) -> Result<TlsConnector, rustls::Error> {
     let config = ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Expected::Root(token.root_digest)))
+        .with_custom_certificate_verifier(Arc::new(Expected::Root(root_digest)))
         .with_no_client_auth();
     Ok(connector(config))
 }
@@ -182,13 +183,17 @@ fn connector(mut config: ClientConfig) -> TlsConnector {
     TlsConnector::from(Arc::new(config))
 }
 
-async fn connected(address: SocketAddr, tls: TlsConnector) -> Result<Channel, ConnectError> {
-    let dial = service_fn(move |_: Uri| dial(address, tls.clone()));
-    let endpoint = endpoint()
+/// One that is asked often whether it still stands.
+pub(super) fn attended() -> Endpoint {
+    endpoint()
         .http2_keep_alive_interval(KEEPALIVE)
         .keep_alive_timeout(KEEPALIVE_TIMEOUT)
-        .keep_alive_while_idle(true);
-    let channel = endpoint.connect_with_connector(dial).await;
+        .keep_alive_while_idle(true)
+}
+
+async fn connected(address: SocketAddr, tls: TlsConnector) -> Result<Channel, ConnectError> {
+    let dial = service_fn(move |_: Uri| dial(address, tls.clone()));
+    let channel = attended().connect_with_connector(dial).await;
     channel.map_err(|error| {
         let mut next = error.source();
         while let Some(inner) = next {
@@ -204,12 +209,15 @@ async fn connected(address: SocketAddr, tls: TlsConnector) -> Result<Channel, Co
     })
 }
 
-async fn dial(
-    address: SocketAddr,
+pub(super) async fn dial<A>(
+    address: A,
     tls: TlsConnector,
-) -> Result<TokioIo<TlsStream<TcpStream>>, ConnectError> {
+) -> Result<TokioIo<TlsStream<TcpStream>>, ConnectError>
+where
+    A: ToSocketAddrs + fmt::Display,
+{
     let connecting = async {
-        let stream = TcpStream::connect(address).await?;
+        let stream = TcpStream::connect(&address).await?;
         stream.set_nodelay(true)?;
         let name = ServerName::try_from(SERVER_NAME).map_err(io::Error::other)?;
         let mut stream = tls.connect(name, stream).await?;
@@ -222,14 +230,14 @@ async fn dial(
     };
     match timeout(CONNECT_TIMEOUT, connecting).await {
         Ok(Ok(stream)) => Ok(TokioIo::new(stream)),
-        Ok(Err(error)) => Err(explained(address, &error)),
+        Ok(Err(error)) => Err(explained(&address, &error)),
         Err(_) => Err(ConnectError::Timeout {
             address: address.to_string(),
         }),
     }
 }
 
-fn explained(address: SocketAddr, error: &io::Error) -> ConnectError {
+fn explained(address: &impl fmt::Display, error: &io::Error) -> ConnectError {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
     match inner {
         Some(rustls::Error::AlertReceived(alert)) => ConnectError::Refused {
@@ -246,7 +254,7 @@ fn explained(address: SocketAddr, error: &io::Error) -> ConnectError {
     }
 }
 
-fn foreign(address: SocketAddr, error: &rustls::Error) -> ConnectError {
+fn foreign(address: &impl fmt::Display, error: &rustls::Error) -> ConnectError {
     use CertificateError as Wrong;
     let reason = match error {
         rustls::Error::InvalidCertificate(Wrong::UnknownIssuer | Wrong::BadSignature) => {

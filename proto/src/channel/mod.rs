@@ -1,15 +1,17 @@
 //! How nodes of one cluster speak to each other: mutual TLS 1.3, under the cluster's own root.
 //!
-//! Both sides prove who they are by a node certificate: CN node id, OU role, O cluster. Only a call to join
-//! comes without one, and then the digest in its token proves the server. A certificate is replaced at run
+//! Both sides prove who they are by a node certificate: CN node id, OU role, O cluster. Only a call to join, and a
+//! user from outside, come without one, and then the digest in their token proves the server. A certificate is replaced at run
 //! time and holds for every connection made from then on. What a peer may do is not decided here: its role
 //! is a claim until State confirms it.
 
 mod accept;
+mod access;
 mod authorize;
 mod connect;
 pub mod csr;
 mod identity;
+mod outside;
 mod peer;
 mod stamp;
 mod token;
@@ -19,9 +21,11 @@ mod verify;
 mod tests;
 
 pub use accept::{Accepted, Connection, Incoming, accept, server};
+pub use access::{AccessError, AccessToken};
 pub use authorize::{caller, peer_of, required};
 pub use connect::{ConnectError, connect, connect_lazy, connect_pinned, connect_unix};
 pub use identity::{BACKDATED, Credentials, Identity, IdentityError, renewal};
+pub use outside::{Managers, Nobody, connect_outside};
 pub use peer::{Peer, PeerError};
 pub use stamp::Stamp;
 pub use token::{JoinToken, TokenError, root_digest};

@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 const MARK: &str = "SKEP";
 const VERSION: &str = "1";
 /// Digits of 256 bits in base 36.
-const DIGEST_DIGITS: usize = 50;
+pub(super) const DIGEST_DIGITS: usize = 50;
 /// Digits of 128 bits in base 36.
 const SECRET_DIGITS: usize = 25;
 const DIGITS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
@@ -33,6 +33,12 @@ pub enum TokenError {
         "this is a join token of Docker Swarm, not of skep; get one with \"skep swarm join-token worker\" on a manager"
     )]
     OfDocker,
+    /// For users from outside.
+    #[error(
+        "this is an access token, which lets users in from outside; to join, get a join token with \"skep swarm \
+         join-token worker\" on a manager"
+    )]
+    Access,
     /// Something else altogether.
     #[error(
         "this is not a join token: it should begin with \"{MARK}-{VERSION}-\"; get one with \"skep swarm join-token worker\" on a manager"
@@ -102,6 +108,7 @@ impl FromStr for JoinToken {
         match parts.next() {
             Some(MARK) => {}
             Some("SWMTKN") => return Err(TokenError::OfDocker),
+            Some("SKEPT") => return Err(TokenError::Access),
             _ => return Err(TokenError::Foreign),
         }
         match parts.next() {
@@ -141,7 +148,7 @@ fn read_part<const N: usize>(
 }
 
 /// Long division of a big-endian number, digit by digit from the last.
-fn write_base36(bytes: &[u8], width: usize) -> String {
+pub(super) fn write_base36(bytes: &[u8], width: usize) -> String {
     let mut number = bytes.to_vec();
     let mut text = vec![b'0'; width];
     for place in text.iter_mut().rev() {
@@ -157,7 +164,7 @@ fn write_base36(bytes: &[u8], width: usize) -> String {
 }
 
 /// `None` for a character that is no digit and for a number that does not fit.
-fn read_base36<const N: usize>(text: &str) -> Option<[u8; N]> {
+pub(super) fn read_base36<const N: usize>(text: &str) -> Option<[u8; N]> {
     let mut number = [0u8; N];
     for byte in text.bytes() {
         let digit = DIGITS.iter().position(|digit| *digit == byte)?;

@@ -31,7 +31,7 @@ pub(super) enum Expected {
 
 /// No certificate of the chain is the root that the token names.
 #[derive(Debug, thiserror::Error)]
-#[error("its cluster is another one than the join token's")]
+#[error("its cluster is another one than the token's")]
 pub(super) struct OtherRoot;
 
 fn refused(error: impl std::error::Error + Send + Sync + 'static) -> Error {

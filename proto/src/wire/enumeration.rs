@@ -86,7 +86,8 @@ enumeration!(
     RollbackCompleted
 );
 enumeration!(
-    EventKind, EventKind, Cluster, Node, Service, Task, Network, Image, Secret, Config, Volume
+    EventKind, EventKind, Cluster, Node, Service, Task, Network, Image, Secret, Config, Volume,
+    Token
 );
 enumeration!(
     EventAction,

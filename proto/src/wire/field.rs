@@ -7,7 +7,9 @@ use std::time::Duration;
 use ipnet::Ipv4Net;
 
 use super::v1;
-use crate::ids::{ClusterId, ConfigId, NetworkId, NodeId, RequestId, SecretId, ServiceId, TaskId};
+use crate::ids::{
+    ClusterId, ConfigId, NetworkId, NodeId, RequestId, SecretId, ServiceId, TaskId, TokenId,
+};
 use crate::image::Digest;
 
 /// Why a message cannot be read.
@@ -66,7 +68,7 @@ macro_rules! wire_id {
 }
 
 wire_id!(
-    ClusterId, NodeId, ServiceId, TaskId, NetworkId, SecretId, ConfigId, RequestId
+    ClusterId, NodeId, ServiceId, TaskId, NetworkId, SecretId, ConfigId, TokenId, RequestId
 );
 
 fn bytes<const N: usize>(bytes: &[u8], field: &str) -> Result<[u8; N], WireError> {

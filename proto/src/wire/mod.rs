@@ -19,6 +19,7 @@ mod secret;
 mod service;
 mod spec;
 mod task;
+mod token;
 mod view;
 
 #[cfg(test)]
@@ -33,6 +34,9 @@ pub use field::{
 
 pub use file::{content, content_message};
 pub use registry::with_auth;
+
+/// Paths of all calls of the schema, such as `/skep.v1.Control/GetService`.
+pub const CALLS: &[&str] = include!(concat!(env!("OUT_DIR"), "/calls.rs"));
 
 /// The generated messages, clients and servers. Named only in doors.
 pub mod v1 {

@@ -16,7 +16,7 @@ use tonic::{Code, Response, Status};
 use super::end::End;
 use super::origin::Origin;
 use super::stored;
-use crate::commands::client::{Client, request};
+use crate::commands::client::{Client, repeats, request, text_of};
 use crate::commands::service::me;
 use crate::output;
 
@@ -44,7 +44,7 @@ where
     loop {
         match call().await {
             Ok(answer) => return Ok(answer.into_inner()),
-            Err(status) if status.code() == Code::Unavailable && begin.elapsed() < PATIENCE => {
+            Err(status) if repeats(&status) && begin.elapsed() < PATIENCE => {
                 tokio::time::sleep(PAUSE).await;
             }
             Err(status) => return Err(end_of(&status).into()),
@@ -54,7 +54,7 @@ where
 
 /// What a call that failed means.
 pub fn end_of(status: &Status) -> End {
-    let text = status.message().to_owned();
+    let text = text_of(status);
     match status.code() {
         Code::Unavailable | Code::Unknown | Code::DeadlineExceeded => End::NoAnswer(text),
         _ => End::Refused(text),

@@ -15,8 +15,9 @@ use super::end::{End, worst};
 use super::wait::{Waiting, Watched};
 use super::{cluster, differ, files, origin, stored};
 use crate::args::stack::{DeployArgs, DiffArgs, FileArgs, OriginArgs};
-use crate::commands::client::Client;
+use crate::commands::client::{Client, reaches_nobody};
 use crate::output;
+use crate::reach::Said;
 
 /// What `--plan` and `diff` end with when something would change.
 const WOULD_CHANGE: u8 = 2;
@@ -27,16 +28,16 @@ const AT_ONCE: usize = 8;
 ///
 /// # Errors
 /// When nothing can be printed.
-pub async fn run(host: Option<&str>, args: DeployArgs) -> anyhow::Result<ExitCode> {
+pub async fn run(to: &Said, args: DeployArgs) -> anyhow::Result<ExitCode> {
     if args.plan {
         let diff = DiffArgs {
             stack: args.stack,
             files: args.files,
             prune: args.prune,
         };
-        return shown(host, diff, Some(args.origin)).await;
+        return shown(to, diff, Some(args.origin)).await;
     }
-    let end = match attempt(host, &args).await {
+    let end = match attempt(to, &args).await {
         Ok(end) => end,
         Err(error) => failed(error),
     };
@@ -47,18 +48,14 @@ pub async fn run(host: Option<&str>, args: DeployArgs) -> anyhow::Result<ExitCod
 ///
 /// # Errors
 /// When nothing can be printed.
-pub async fn diff(host: Option<&str>, args: DiffArgs) -> anyhow::Result<ExitCode> {
-    shown(host, args, None).await
+pub async fn diff(to: &Said, args: DiffArgs) -> anyhow::Result<ExitCode> {
+    shown(to, args, None).await
 }
 
 /// Prints what would change; with `origin` also where an image's tag means something else now.
-async fn shown(
-    host: Option<&str>,
-    args: DiffArgs,
-    origin: Option<OriginArgs>,
-) -> anyhow::Result<ExitCode> {
+async fn shown(to: &Said, args: DiffArgs, origin: Option<OriginArgs>) -> anyhow::Result<ExitCode> {
     let differing = async {
-        let (client, _, plan) = planned(host, &args.stack, &args.files).await?;
+        let (client, _, plan) = planned(to, &args.stack, &args.files).await?;
         let mut lines = lines(&plan, args.prune);
         if let Some(origin) = &origin {
             let same = plan.services.iter().filter(|step| step.same);
@@ -116,14 +113,17 @@ fn told(end: &End) -> ExitCode {
 
 /// Reads the files and looks at the cluster; what cannot be is refused before anything happens.
 async fn planned(
-    host: Option<&str>,
+    to: &Said,
     stack: &str,
     files: &FileArgs,
 ) -> anyhow::Result<(Client, Wanted, Plan)> {
     let wanted = files::wanted(stack, &files::read(files)?)?;
-    let client = Client::connect(host)
+    let client = Client::connect(to)
         .await
-        .map_err(|error| End::NoAnswer(format!("{error:#}")))?;
+        .map_err(|error| match reaches_nobody(&error) {
+            true => End::NoAnswer(format!("{error:#}")),
+            false => End::Refused(format!("{error:#}")),
+        })?;
     let plan = compared(&client, &wanted).await?;
     Ok((client, wanted, plan))
 }
@@ -174,9 +174,9 @@ fn lines(plan: &Plan, prune: bool) -> Vec<String> {
     lines
 }
 
-async fn attempt(host: Option<&str>, args: &DeployArgs) -> anyhow::Result<End> {
+async fn attempt(to: &Said, args: &DeployArgs) -> anyhow::Result<End> {
     let deadline = args.timeout.map(|timeout| Instant::now() + timeout);
-    let (client, wanted, mut plan) = planned(host, &args.stack, &args.files).await?;
+    let (client, wanted, mut plan) = planned(to, &args.stack, &args.files).await?;
     let prunes = args.prune && !plan.left_over.is_empty();
     let touched = !plan.is_empty() || prunes;
     let waiting = Waiting {

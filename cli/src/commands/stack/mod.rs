@@ -25,19 +25,20 @@ use super::{service, task};
 use crate::args::ListArgs;
 use crate::args::stack::{ConfigArgs, NamedArgs, StackCommand};
 use crate::output::{self, Column};
+use crate::reach::Said;
 
 /// Does what `skep stack …` says.
 ///
 /// # Errors
 /// What the user is to read.
-pub async fn run(host: Option<&str>, command: StackCommand) -> anyhow::Result<ExitCode> {
+pub async fn run(said: &Said, command: StackCommand) -> anyhow::Result<ExitCode> {
     match command {
-        StackCommand::Deploy(args) => deploy::run(host, args).await,
-        StackCommand::Diff(args) => deploy::diff(host, args).await,
-        StackCommand::Ls(args) => ls(&Client::connect(host).await?, args).await,
-        StackCommand::Ps(args) => ps(&Client::connect(host).await?, args).await,
-        StackCommand::Services(args) => services(&Client::connect(host).await?, args).await,
-        StackCommand::Rm(args) => remove::run(&Client::connect(host).await?, args).await,
+        StackCommand::Deploy(args) => deploy::run(said, args).await,
+        StackCommand::Diff(args) => deploy::diff(said, args).await,
+        StackCommand::Ls(args) => ls(&Client::connect(said).await?, args).await,
+        StackCommand::Ps(args) => ps(&Client::connect(said).await?, args).await,
+        StackCommand::Services(args) => services(&Client::connect(said).await?, args).await,
+        StackCommand::Rm(args) => remove::run(&Client::connect(said).await?, args).await,
         StackCommand::Config(args) => config(&args),
     }
 }

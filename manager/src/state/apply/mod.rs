@@ -8,6 +8,7 @@ mod network;
 mod node;
 mod service;
 mod task;
+mod token;
 
 use std::sync::Arc;
 
@@ -111,6 +112,8 @@ impl State {
             Change::PutFile { file, content } => self.put_file(file, content.as_ref()),
             Change::DeleteFile { file, version } => self.delete_file(*file, *version),
             Change::DropContent { file, revision } => self.drop_content(*file, *revision),
+            Change::PutToken(stored) => self.put_token(stored),
+            Change::DeleteToken { token, version } => self.delete_token(*token, *version),
             Change::PutImage(image) => self.put_image(image),
             Change::DeleteImage { name } => self.delete_image(name),
         }
@@ -200,6 +203,8 @@ impl State {
             Change::DeleteNetwork { network, .. } => Some(Mark::Network(*network)),
             Change::PutImage(_)
             | Change::DeleteImage { .. }
+            | Change::PutToken(_)
+            | Change::DeleteToken { .. }
             | Change::PutFile { .. }
             | Change::DeleteFile { .. }
             | Change::DropContent { .. } => None,
