@@ -12,6 +12,7 @@
 mod cluster;
 mod docker;
 mod floor;
+mod images;
 mod logs;
 mod loss;
 mod memory;
@@ -31,7 +32,7 @@ use anyhow::Context;
 use report::Line;
 
 /// What can be asked for; without a word, all of it.
-const FIGURES: [&str; 12] = [
+const FIGURES: [&str; 13] = [
     "start",
     "rate",
     "memory",
@@ -41,6 +42,7 @@ const FIGURES: [&str; 12] = [
     "plan",
     "stack",
     "logs",
+    "images",
     "update",
     "rm",
     "pull",
@@ -85,6 +87,9 @@ fn run(words: &[String]) -> anyhow::Result<()> {
         }
         if asked("logs") {
             lines.extend(logs::measure().await.context("logs")?);
+        }
+        if asked("images") {
+            lines.push(images::measure().context("images")?);
         }
         let of_one = ["start", "rate", "memory", "stack", "update", "rm"];
         if of_one.into_iter().any(asked) {
