@@ -1,5 +1,6 @@
 //! What this machine's kernel has of what containers and networks need. Reads, loads nothing.
 
+use std::cell::LazyCell;
 use std::path::Path;
 
 use crate::exec::cgroup::{Hierarchies, Layout};
@@ -22,14 +23,15 @@ pub enum Presence {
     Missing,
 }
 
-/// Names as users know them, and the kernel's modules.
-const FEATURES: [(&str, &str); 6] = [
-    ("overlay", "overlay"),
-    ("bridge", "bridge"),
-    ("veth", "veth"),
-    ("vxlan", "vxlan"),
-    ("nftables", "nf_tables"),
-    ("conntrack", "nf_conntrack"),
+/// Names as users know them, the kernel's modules, and a function of each by which one that is built in is known where
+/// no list of modules is installed.
+const FEATURES: [(&str, &str, &str); 6] = [
+    ("overlay", "overlay", "ovl_fill_super"),
+    ("bridge", "bridge", "br_dev_setup"),
+    ("veth", "veth", "veth_setup"),
+    ("vxlan", "vxlan", "vxlan_setup"),
+    ("nftables", "nf_tables", "nf_tables_newtable"),
+    ("conntrack", "nf_conntrack", "nf_conntrack_in"),
 ];
 
 /// Looks for each feature.
@@ -46,10 +48,13 @@ pub fn features() -> Vec<Feature> {
     ];
     let loaded = |module: &str| Path::new("/sys/module").join(module).exists();
     let systems = read(Path::new("/proc/filesystems"));
-    let find = |(name, module): (&'static str, &str)| {
+    // Some megabytes, which most machines need not read.
+    let symbols = LazyCell::new(|| read(Path::new("/proc/kallsyms")));
+    let find = |(name, module, symbol): (&'static str, &str, &str)| {
         let present = loaded(module)
             || known.iter().any(|list| lists(list, module))
-            || mounts(&systems, module);
+            || mounts(&systems, module)
+            || knows(&symbols, symbol);
         let presence = if present {
             Presence::Found
         } else {
@@ -99,6 +104,13 @@ fn mounts(systems: &str, name: &str) -> bool {
         .any(|line| line.split_whitespace().next_back() == Some(name))
 }
 
+/// Whether a function is in the kernel's table of symbols: address, kind, name, and its module if it has one.
+fn knows(symbols: &str, function: &str) -> bool {
+    symbols
+        .lines()
+        .any(|line| line.split_whitespace().nth(2) == Some(function))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -122,6 +134,9 @@ mod tests {
         }
         assert!(mounts("nodev\toverlay\n\text4\n", "overlay"));
         assert!(!mounts("nodev\toverlay\n", "over"));
+        let symbols = "0000000000000000 t veth_setup\n0000000000000000 t vxlan_setup\t[vxlan]\n";
+        assert!(knows(symbols, "veth_setup") && knows(symbols, "vxlan_setup"));
+        assert!(!knows(symbols, "setup") && !knows(symbols, "[vxlan]"));
     }
 
     #[test]
