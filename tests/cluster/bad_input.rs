@@ -87,6 +87,10 @@ fn wrong_tokens_are_refused() {
     assert_ne!(ended.code, 0, "the old token is worth nothing");
     cluster.join("node-2", "worker");
     assert_eq!(cluster.list("node-1", &["node", "ls"]).len(), 2);
+    let root = cluster.skep("node-1", &["swarm", "ca"]);
+    assert!(root.starts_with("-----BEGIN CERTIFICATE-----\n"), "{root}");
+    let refused = cluster.attempt("node-2", &["swarm", "ca"]);
+    assert!(refused.err.contains("is a worker"), "{}", refused.err);
 }
 
 #[test]

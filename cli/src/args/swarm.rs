@@ -18,6 +18,8 @@ pub enum SwarmCommand {
     Join(JoinArgs),
     /// Print the command that another machine joins with.
     JoinToken(JoinTokenArgs),
+    /// Print the certificate, in PEM, that all certificates of the cluster lead to. Asked of a manager.
+    Ca,
     /// Leave the cluster.
     Leave(LeaveArgs),
     /// Change settings of the whole cluster.

@@ -1,6 +1,7 @@
 //! `skep swarm`.
 
 mod backup;
+mod ca;
 
 use std::net::{IpAddr, SocketAddr};
 use std::process::ExitCode;
@@ -30,6 +31,7 @@ pub async fn run(client: &Client, command: SwarmCommand) -> anyhow::Result<ExitC
         SwarmCommand::Init(args) => init(client, args).await,
         SwarmCommand::Join(args) => join(client, args).await,
         SwarmCommand::JoinToken(args) => join_token(client, args).await,
+        SwarmCommand::Ca => ca::print(client).await,
         SwarmCommand::Leave(args) => leave(client, args).await,
         SwarmCommand::Update(args) => update(client, args).await,
         SwarmCommand::Backup(args) => backup::save(client, &args).await,
