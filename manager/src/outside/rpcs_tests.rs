@@ -43,7 +43,7 @@ fn each_role_may_make_these_calls_and_no_others() {
     let of = |role: &TokenRole| -> BTreeSet<&str> {
         let name = |call: &&'static str| call.rsplit('/').next().unwrap_or_default();
         let let_in = wire::CALLS.iter().filter(|call| may(role, call));
-        let_in.map(|call| name(call)).collect()
+        let_in.map(name).collect()
     };
     let deploy = of(&TokenRole::Deploy(DeployBounds::default()));
     let expected = [
