@@ -103,6 +103,12 @@ fn who_follows_loses_and_doubles_nothing_when_the_leader_dies() {
         leader(&cluster, &others[0]).is_some_and(|now| now != led)
     });
     create(&cluster, &others[0], "after");
+    // A new leader gives every node its whole deadline.
+    cluster.until("its death is known", || {
+        let nodes = cluster.try_list(&others[0], &["node", "ls"]);
+        let is_down = |it: &Value| it["name"] == led.as_str() && it["state"] == "down";
+        nodes.is_some_and(|nodes| nodes.iter().any(is_down))
+    });
     let until = newest(&cluster, &others[1]);
     let rest = events(&cluster, &others[1], &["--since", &at, "--until", &until]);
     let whole = events(
