@@ -20,12 +20,6 @@ fn newest(cluster: &Cluster, on: &str) -> String {
     format!("rev:{}.{}", last["revision"], last["position"])
 }
 
-fn leader(cluster: &Cluster, on: &str) -> Option<String> {
-    let nodes = cluster.try_list(on, &["node", "ls"])?;
-    let leader = nodes.iter().find(|node| node["manager"] == "leader")?;
-    leader["name"].as_str().map(str::to_owned)
-}
-
 fn create(cluster: &Cluster, on: &str, name: &str) {
     cluster.skep(on, &["service", "create", "--name", name, "skep/hello"]);
 }
@@ -91,7 +85,7 @@ fn every_manager_tells_the_same_with_who_asked() {
 fn who_follows_loses_and_doubles_nothing_when_the_leader_dies() {
     let cluster = Cluster::up(SKEP, 3, 0);
     let begin = newest(&cluster, "node-1");
-    let led = leader(&cluster, "node-1").expect("a leader");
+    let led = cluster.leader("node-1").expect("a leader");
     let others: Vec<String> = (1..=3).map(node).filter(|name| *name != led).collect();
     create(&cluster, &others[0], "before");
     // One asks the leader, which will die, up to now; the other goes on where that one was.
@@ -100,7 +94,7 @@ fn who_follows_loses_and_doubles_nothing_when_the_leader_dies() {
     let at = format!("rev:{}.{}", at["revision"], at["position"]);
     cluster.lab.kill(&led).unwrap();
     cluster.until("another leads", || {
-        leader(&cluster, &others[0]).is_some_and(|now| now != led)
+        cluster.leader(&others[0]).is_some_and(|now| now != led)
     });
     create(&cluster, &others[0], "after");
     // A new leader gives every node its whole deadline.

@@ -51,7 +51,7 @@ fn a_full_disk_refuses_in_words_keeps_what_was_and_goes_on_once_there_is_room() 
              cp -a {STORE}.old/. {STORE}/ && rm -rf {STORE}.old"
         ),
     );
-    cluster.lab.start("node-1").expect("a start");
+    cluster.start("node-1");
     cluster.until("it is back", || services(&cluster) == 1);
     // What is left of it is taken.
     shell(
@@ -77,7 +77,7 @@ fn a_full_disk_refuses_in_words_keeps_what_was_and_goes_on_once_there_is_room() 
     );
     // A start on a full disk neither fails nor forgets.
     cluster.lab.kill_daemon("node-1").expect("a kill");
-    cluster.lab.start("node-1").expect("a start");
+    cluster.start("node-1");
     cluster.until("all is there that was acknowledged", || {
         services(&cluster) == made + 1
     });
@@ -86,7 +86,7 @@ fn a_full_disk_refuses_in_words_keeps_what_was_and_goes_on_once_there_is_room() 
         create(&cluster, "after").is_ok()
     });
     cluster.lab.kill_daemon("node-1").expect("a kill");
-    cluster.lab.start("node-1").expect("a start");
+    cluster.start("node-1");
     cluster.until("nothing was lost", || services(&cluster) == made + 2);
     assert_eq!(cluster.running("node-1", "web").len(), 1);
 }

@@ -93,7 +93,7 @@ fn an_image_whose_only_holder_is_down_is_waited_for() {
             .any(|task| said(task).contains("is held only by node-2, which is down"))
     });
     let waiting = cluster.list("node-1", &["service", "ps", "app"]);
-    cluster.lab.start("node-2").unwrap();
+    cluster.start("node-2");
     cluster.until("it goes on by itself", || {
         cluster.running("node-1", "app").len() == 1
     });

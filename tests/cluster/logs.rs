@@ -152,7 +152,7 @@ fn a_follower_sees_each_line_once_over_rotations_restarts_and_replacements() {
         |all: &BTreeMap<String, Vec<u32>>| all.values().filter_map(|it| it.last()).max().copied();
     cluster.until("some lines came", || last(&seen()) > Some(1_000));
     cluster.lab.kill_daemon("node-2").unwrap();
-    cluster.lab.start("node-2").unwrap();
+    cluster.start("node-2");
     let before = last(&seen());
     cluster.until("it goes on after the restart", || {
         last(&seen()) > before.map(|before| before + 3_000)

@@ -80,29 +80,23 @@ fn a_worker_hears_of_managers_that_came_after_it() {
     });
 }
 
-fn leader(cluster: &Cluster, on: &str) -> Option<String> {
-    let nodes = cluster.try_list(on, &["node", "ls"])?;
-    let leader = nodes.iter().find(|node| node["manager"] == "leader")?;
-    leader["name"].as_str().map(str::to_owned)
-}
-
 #[test]
 fn managers_leave_down_to_the_last_which_is_refused() {
     let cluster = Cluster::up(SKEP, 3, 0);
-    let first = leader(&cluster, "node-1").expect("a leader");
+    let first = cluster.leader("node-1").expect("a leader");
     cluster.skep(&first, &["swarm", "leave"]);
     let others: Vec<String> = (1..=3).map(node).filter(|name| *name != first).collect();
     cluster.until("two managers go on", || {
         let nodes = cluster.try_list(&others[0], &["node", "ls"]);
         let there = nodes.unwrap_or_default();
         let managers = there.iter().filter(|node| node["role"] == "manager");
-        managers.count() == 2 && leader(&cluster, &others[0]).is_some()
+        managers.count() == 2 && cluster.leader(&others[0]).is_some()
     });
     let create = ["service", "create", "--name", "web", "skep/hello"];
     cluster.skep(&others[1], &create);
     let follower = others
         .iter()
-        .find(|name| leader(&cluster, name).as_ref() != Some(*name))
+        .find(|name| cluster.leader(name).as_ref() != Some(*name))
         .expect("a follower");
     cluster.skep(follower, &["swarm", "leave"]);
     let last = others

@@ -58,7 +58,7 @@ fn a_killed_daemon_loses_nothing_and_no_container_notices() {
             &["service", "create", "-d", "--name", &name, "skep/hello"],
         );
         cluster.lab.kill_daemon("node-1").unwrap();
-        cluster.lab.start("node-1").unwrap();
+        cluster.start("node-1");
         cluster.until("the acknowledged service runs", || {
             cluster.running("node-1", &name).len() == 1
         });

@@ -118,7 +118,7 @@ fn a_full_disk_takes_no_image_leaves_nothing_and_has_it_once_there_is_room() {
          cp -a {STORE}.old/. {STORE}/ && rm -rf {STORE}.old"
     );
     shell(&cluster, "node-2", &own);
-    cluster.lab.start("node-2").unwrap();
+    cluster.start("node-2");
     cluster.until("it is back", || cluster.ready() == 2);
     let used = || {
         let used = shell(
@@ -164,7 +164,7 @@ fn a_full_disk_takes_no_image_leaves_nothing_and_has_it_once_there_is_room() {
     assert!(runs(&cluster, "before"));
     // What it did meanwhile is durable: a daemon that starts again finds all of it.
     cluster.lab.kill_daemon("node-2").unwrap();
-    cluster.lab.start("node-2").unwrap();
+    cluster.start("node-2");
     cluster.until("it is back", || cluster.ready() == 2);
     assert!(runs(&cluster, "app") && runs(&cluster, "before"));
 }
@@ -189,8 +189,7 @@ fn an_authority_of_ones_own_is_believed_for_its_registry_alone() {
     std::fs::remove_file(trusted.path("certs.d/outside:5443/client.cert")).unwrap();
     std::fs::remove_file(trusted.path("certs.d/outside:5443/client.key")).unwrap();
     cluster.lab.kill_daemon("node-2").unwrap();
-    cluster.lab.start("node-2").unwrap();
-    cluster.until("it is back", || cluster.listens("node-2"));
+    cluster.start("node-2");
     cluster.until("it is refused", || {
         let refused = pull("outside:5443/app:1");
         refused.code != 0

@@ -69,14 +69,14 @@ fn the_last_manager_of_three_goes_on_alone_and_containers_stay() {
     // It decides again, keeps what it decided over a restart, and takes in another manager.
     cluster.skep("node-3", &["service", "scale", "web=3"]);
     cluster.lab.kill_daemon("node-3").unwrap();
-    cluster.lab.start("node-3").unwrap();
+    cluster.start("node-3");
     cluster.until("three run", || cluster.running("node-3", "web").len() == 3);
     assert!(
         before
             .iter()
             .all(|it| processes(&cluster, "node-4").contains(it))
     );
-    cluster.lab.start("node-2").unwrap();
+    cluster.start("node-2");
     cluster.skep("node-2", &["swarm", "leave", "--force"]);
     let token = cluster.skep("node-3", &["swarm", "join-token", "-q", "manager"]);
     let address = cluster.lab.address("node-3").unwrap().to_string();
@@ -88,7 +88,7 @@ fn the_last_manager_of_three_goes_on_alone_and_containers_stay() {
         cluster.running("node-2", "web").len() == 3
     });
     // One that just comes back is a worker, and may be the only one to have what the others never got.
-    cluster.lab.start("node-1").unwrap();
+    cluster.start("node-1");
     cluster.until("node-1 is a worker", || {
         let asked = cluster.attempt("node-1", &["node", "ls"]);
         asked.err.contains("this node is a worker")
@@ -154,7 +154,7 @@ fn a_backup_brings_back_a_cluster_whose_managers_are_gone() {
     cluster.skep("node-1", &["service", "scale", "web=3"]);
     assert_eq!(cluster.running("node-1", "web").len(), 3);
     cluster.lab.kill_daemon(&node(1)).unwrap();
-    cluster.lab.start("node-1").unwrap();
+    cluster.start("node-1");
     cluster.until("it is there after a restart", || {
         cluster.running("node-1", "web").len() == 3
     });

@@ -12,12 +12,6 @@ fn nodes(cluster: &Cluster, on: &str) -> Vec<Value> {
     cluster.try_list(on, &["node", "ls"]).unwrap_or_default()
 }
 
-fn leader(cluster: &Cluster, on: &str) -> Option<String> {
-    let nodes = nodes(cluster, on);
-    let leader = nodes.iter().find(|node| node["manager"] == "leader")?;
-    leader["name"].as_str().map(str::to_owned)
-}
-
 /// Names of the managers that vote and are reached, as `on` sees it.
 fn managers(cluster: &Cluster, on: &str) -> BTreeSet<String> {
     let nodes = nodes(cluster, on);
@@ -89,10 +83,12 @@ fn promoted_workers_take_over_and_containers_never_notice() {
 
     cluster.lab.kill("node-1").unwrap();
     cluster.until("one of the promoted leads", || {
-        leader(&cluster, "node-2").is_some_and(|name| name != "node-1")
+        cluster
+            .leader("node-2")
+            .is_some_and(|name| name != "node-1")
     });
     write(&cluster, "node-3", "after-the-first");
-    cluster.lab.start("node-1").unwrap();
+    cluster.start("node-1");
     until_managers(&cluster, "node-2", &[1, 2, 3]);
 
     let said = cluster.skep("node-2", &["node", "demote", "node-1"]);
@@ -104,7 +100,7 @@ fn promoted_workers_take_over_and_containers_never_notice() {
     let said = cluster.skep("node-2", &["node", "demote", "node-1"]);
     assert!(said.ends_with(" is already a worker.\n"), "{said}");
 
-    let first = leader(&cluster, "node-2").expect("a leader");
+    let first = cluster.leader("node-2").expect("a leader");
     let other = if first == "node-2" {
         "node-3"
     } else {
@@ -113,7 +109,7 @@ fn promoted_workers_take_over_and_containers_never_notice() {
     let said = cluster.skep(&first, &["node", "demote", &first]);
     assert_eq!(said, format!("Manager {first} demoted in the swarm.\n"));
     cluster.until("the other leads alone", || {
-        leader(&cluster, other).as_deref() == Some(other)
+        cluster.leader(other).as_deref() == Some(other)
     });
     write(&cluster, other, "after-the-second");
     let refused = cluster.attempt(other, &["node", "demote", other]);
@@ -142,7 +138,7 @@ fn managers_come_and_go_in_any_order_from_one_to_five() {
     let mut left: BTreeSet<usize> = all.into();
     while left.len() > 1 {
         let some = node(*left.first().expect("a manager"));
-        let leads = leader(&cluster, &some).expect("a leader");
+        let leads = cluster.leader(&some).expect("a leader");
         let number = all.into_iter().find(|it| node(*it) == leads);
         left.remove(&number.expect("a node"));
         let others: Vec<usize> = left.iter().copied().collect();
@@ -175,7 +171,7 @@ fn managers_come_and_go_in_any_order_from_one_to_five() {
 fn a_voter_that_was_off_elects_one_it_does_not_know() {
     let cluster = Cluster::up(SKEP, 3, 2);
     until_managers(&cluster, "node-1", &[1, 2, 3]);
-    let leads = leader(&cluster, "node-1").expect("a leader");
+    let leads = cluster.leader("node-1").expect("a leader");
     let mut others: Vec<String> = (1..=3).map(node).filter(|it| *it != leads).collect();
     let (off, other) = (others.remove(0), others.remove(0));
     cluster.lab.kill(&off).unwrap();
@@ -191,23 +187,25 @@ fn a_voter_that_was_off_elects_one_it_does_not_know() {
     });
     cluster.skep(&leads, &["node", "demote", &leads]);
     cluster.until("one of the new leads", || {
-        leader(&cluster, "node-4").is_some_and(|it| it == "node-4" || it == "node-5")
+        cluster
+            .leader("node-4")
+            .is_some_and(|it| it == "node-4" || it == "node-5")
     });
     write(&cluster, "node-4", "while-it-was-off");
     // Only with its vote somebody leads.
-    let leads = leader(&cluster, "node-4").expect("a leader");
+    let leads = cluster.leader("node-4").expect("a leader");
     let left = if leads == "node-4" {
         "node-5"
     } else {
         "node-4"
     };
     cluster.lab.kill(&leads).unwrap();
-    cluster.lab.start(&off).unwrap();
+    cluster.start(&off);
     cluster.until("the two that are there decide", || {
-        leader(&cluster, left).as_deref() == Some(left)
+        cluster.leader(left).as_deref() == Some(left)
     });
     write(&cluster, &off, "by-the-two");
-    cluster.lab.start(&leads).unwrap();
+    cluster.start(&leads);
     let wanted: BTreeSet<String> = [off, node(4), node(5)].into();
     cluster.until("all three are there", || managers(&cluster, left) == wanted);
 }
@@ -216,7 +214,7 @@ fn a_voter_that_was_off_elects_one_it_does_not_know() {
 fn a_departure_that_would_cost_the_quorum_is_refused() {
     let cluster = Cluster::up(SKEP, 3, 0);
     until_managers(&cluster, "node-1", &[1, 2, 3]);
-    let leads = leader(&cluster, "node-1").expect("a leader");
+    let leads = cluster.leader("node-1").expect("a leader");
     let others: Vec<String> = (1..=3).map(node).filter(|it| *it != leads).collect();
     let (alive, dead) = (&others[0], &others[1]);
     cluster.lab.kill(dead).unwrap();
@@ -239,7 +237,7 @@ fn a_departure_that_would_cost_the_quorum_is_refused() {
     let refused = cluster.attempt(&leads, &["node", "rm", dead]);
     assert!(refused.err.contains("skep node demote"), "{}", refused.err);
     cluster.skep(&leads, &["node", "demote", dead]);
-    cluster.lab.start(dead).unwrap();
+    cluster.start(dead);
     cluster.until("it is back as a worker", || is_worker(&cluster, dead));
     for (args, text) in [
         (["node", "promote", "nobody"], "nobody"),
@@ -257,7 +255,7 @@ fn a_departure_that_would_cost_the_quorum_is_refused() {
 fn a_leader_that_dies_in_the_middle_leaves_it_to_the_next() {
     let cluster = Cluster::up(SKEP, 4, 1);
     until_managers(&cluster, "node-1", &[1, 2, 3, 4]);
-    let leads = leader(&cluster, "node-1").expect("a leader");
+    let leads = cluster.leader("node-1").expect("a leader");
     let others: Vec<String> = (1..=4).map(node).filter(|it| *it != leads).collect();
     let (asked, goes) = (&others[0], &others[1]);
     thread::scope(|scope| {
@@ -267,7 +265,7 @@ fn a_leader_that_dies_in_the_middle_leaves_it_to_the_next() {
         cluster.lab.kill(&leads).unwrap();
     });
     cluster.until("the next leader is found", || {
-        leader(&cluster, asked).is_some_and(|name| name != leads)
+        cluster.leader(asked).is_some_and(|name| name != leads)
     });
     cluster.skep(asked, &["node", "demote", goes]);
     cluster.skep(asked, &["node", "promote", "node-5"]);
@@ -278,7 +276,7 @@ fn a_leader_that_dies_in_the_middle_leaves_it_to_the_next() {
     });
     cluster.skep(asked, &["node", "demote", &leads]);
     write(&cluster, "node-5", "at-the-end");
-    cluster.lab.start(&leads).unwrap();
+    cluster.start(&leads);
     cluster.until("the one that died is back as a worker", || {
         is_worker(&cluster, &leads)
     });

@@ -196,7 +196,7 @@ fn a_killed_daemon_leaves_containers_their_secret_and_a_new_task_gets_it_again()
     let pid = before["pid"].as_u64().unwrap();
     let path = format!("/proc/{pid}/root/run/secrets/key");
     assert_eq!(cluster.run("node-2", &["cat", &path]).out, "kept-in-memory");
-    cluster.lab.start("node-2").unwrap();
+    cluster.start("node-2");
     cluster.until("the node is ready", || cluster.ready() == 2);
     assert_eq!(only(&cluster, "app")["id"], before["id"]);
     let rotate = ["secret", "rotate", "--signal", "HUP", "key"];

@@ -8,12 +8,6 @@ use skep_harness::cluster::{Cluster, node};
 
 use crate::SKEP;
 
-fn leader(cluster: &Cluster, on: &str) -> Option<String> {
-    let nodes = cluster.try_list(on, &["node", "ls"])?;
-    let leader = nodes.iter().find(|node| node["manager"] == "leader")?;
-    leader["name"].as_str().map(str::to_owned)
-}
-
 fn spread(cluster: &Cluster, on: &str, service: &str) -> BTreeSet<String> {
     let tasks = cluster.running(on, service);
     tasks
@@ -56,7 +50,7 @@ fn a_killed_worker_loses_its_tasks_to_others() {
         let nodes = spread(&cluster, "node-1", "web");
         cluster.running("node-1", "web").len() == 3 && !nodes.contains("node-3")
     });
-    cluster.lab.start("node-3").unwrap();
+    cluster.start("node-3");
     cluster.until("node-3 is back", || cluster.ready() == 3);
     assert_eq!(cluster.running("node-1", "web").len(), 3);
 }
@@ -65,7 +59,7 @@ fn a_killed_worker_loses_its_tasks_to_others() {
 fn a_killed_leader_is_replaced_and_nothing_acknowledged_is_lost() {
     let cluster = Cluster::up(SKEP, 3, 0);
     three_replicas(&cluster);
-    let old = leader(&cluster, "node-1").expect("a leader");
+    let old = cluster.leader("node-1").expect("a leader");
     let other = if old == "node-1" { "node-2" } else { "node-1" };
     cluster.lab.kill(&old).unwrap();
     cluster.skep(

@@ -118,7 +118,7 @@ fn a_sticky_volume_is_waited_for_and_its_task_says_so() {
             |task: &Value| task["state"] == "pending" && said(task).contains("sticky volume rows");
         tasks(&cluster, "keeper").iter().any(waits)
     });
-    cluster.lab.start(&home).unwrap();
+    cluster.start(&home);
     cluster.until("it runs where its volume is", || {
         let tasks = cluster.running("node-1", "keeper");
         tasks.len() == 1 && tasks[0]["node"] == home.as_str()

@@ -1,6 +1,8 @@
 //! A real cluster for tests: daemons in a lab, driven by the command line as a user would.
 
+use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -12,7 +14,7 @@ pub use crate::ended::Ended;
 use crate::turn::Turn;
 
 /// Nothing in a test is waited for longer than this.
-pub const DEADLINE: Duration = Duration::from_secs(60);
+pub const DEADLINE: Duration = Duration::from_secs(120);
 /// From one look to the next.
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -117,9 +119,19 @@ impl Cluster {
         );
     }
 
-    /// Whether the daemon of a node has made its socket.
+    /// Brings back a node or its daemon after a kill, until the daemon listens.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    pub fn start(&self, node: &str) {
+        self.lab.start(node).expect("a node that is off");
+        self.until("the daemon listens", || self.listens(node));
+    }
+
+    /// Whether the daemon of a node takes connections. The socket alone does not say it: a killed one leaves its own.
     pub fn listens(&self, node: &str) -> bool {
-        self.lab.socket(node).is_ok_and(|socket| socket.exists())
+        let socket = self.lab.socket(node);
+        socket.is_ok_and(|socket| UnixStream::connect(socket).is_ok())
     }
 
     /// How many nodes are ready, as node-1 sees it.
@@ -151,11 +163,23 @@ impl Cluster {
     /// # Panics
     /// When the node is off.
     pub fn attempt(&self, on: &str, args: &[&str]) -> Ended {
-        let name = Path::new(&self.program)
-            .file_name()
-            .and_then(|name| name.to_str());
-        let argv = [&[name.expect("a program's name")], args].concat();
-        self.run(on, &argv)
+        self.run(on, &[&[self.name()], args].concat())
+    }
+
+    /// Runs `skep ARGS` in a node, which may be off.
+    ///
+    /// # Panics
+    /// When the command does not end.
+    pub fn try_attempt(&self, on: &str, args: &[&str]) -> Option<Ended> {
+        let argv = [&[self.name()], args].concat();
+        let mut command = self.lab.command(on, &argv).ok()?;
+        Some(self.end_of(&mut command, on, &argv))
+    }
+
+    fn name(&self) -> &str {
+        let name = Path::new(&self.program).file_name();
+        let name = name.and_then(|name| name.to_str());
+        name.expect("a program's name")
     }
 
     /// Runs a command in a node or `outside`.
@@ -164,7 +188,11 @@ impl Cluster {
     /// When the node is off, or the command does not end; then with the log of every daemon.
     pub fn run(&self, on: &str, argv: &[&str]) -> Ended {
         let mut command = self.lab.command(on, argv).expect("a node that is on");
-        ended::ended(&mut command).unwrap_or_else(|given_up| {
+        self.end_of(&mut command, on, argv)
+    }
+
+    fn end_of(&self, command: &mut Command, on: &str, argv: &[&str]) -> Ended {
+        ended::ended(command).unwrap_or_else(|given_up| {
             let Ended { out, err, .. } = given_up;
             panic!("{argv:?} on {on} does not end: {out}{err}\n{}", self.logs())
         })
@@ -181,14 +209,18 @@ impl Cluster {
 
     /// What a list shows, if the node is on and the command succeeds.
     pub fn try_list(&self, on: &str, args: &[&str]) -> Option<Vec<Value>> {
-        let name = Path::new(&self.program)
-            .file_name()
-            .and_then(|name| name.to_str())?;
-        let argv = [&[name], args, &["--format", "json"]].concat();
+        let argv = [&[self.name()], args, &["--format", "json"]].concat();
         let mut command = self.lab.command(on, &argv).ok()?;
         let listed = ended::ended(&mut command).ok();
         let listed = listed.filter(|ended| ended.code == 0)?;
         serde_json::from_str(&listed.out).ok()
+    }
+
+    /// The name of the node that leads, as `on` sees it.
+    pub fn leader(&self, on: &str) -> Option<String> {
+        let nodes = self.try_list(on, &["node", "ls"])?;
+        let leader = nodes.iter().find(|node| node["manager"] == "leader")?;
+        leader["name"].as_str().map(str::to_owned)
     }
 
     /// Tasks of a service that run and are to run.
