@@ -17,7 +17,7 @@ use tonic::{Request, Response, Status};
 use super::images::{ImageWish, ResolvedBy};
 use super::rollout::{Asked, Run, Turn};
 use super::settings::Settings;
-use super::{Control, events, refuse, resolve, show, watch};
+use super::{Control, again, events, refuse, resolve, show, watch};
 use crate::by;
 use crate::plan::Author;
 use crate::ring::wall_time;
@@ -147,9 +147,8 @@ impl v1::control_server::Control for Control {
         request: Request<v1::RemoveServiceRequest>,
     ) -> Answered<v1::RemoveServiceAnswer> {
         let message = request.into_inner();
-        let id = self
-            .remove(request_id(&message.request)?, &message.reference)
-            .await?;
+        let request = request_id(&message.request)?;
+        let id = again(|| self.remove(request, &message.reference)).await?;
         Ok(Response::new(v1::RemoveServiceAnswer { id: id.to_bytes() }))
     }
 
@@ -283,9 +282,7 @@ impl v1::control_server::Control for Control {
     async fn drain_node(&self, request: Request<v1::DrainNodeRequest>) -> Answered<v1::NodeEntry> {
         let message = request.into_inner();
         let request = request_id(&message.request)?;
-        let id = self
-            .drain_nod(request, &message.reference, message.force)
-            .await?;
+        let id = again(|| self.drain_nod(request, &message.reference, message.force)).await?;
         let state = self.ring.stale();
         let found = resolve::node(&state, &id.to_string())?;
         Ok(Response::new(self.show_node(&state, &found)))
@@ -297,9 +294,7 @@ impl v1::control_server::Control for Control {
     ) -> Answered<v1::RemoveNodeAnswer> {
         let message = request.into_inner();
         let request = request_id(&message.request)?;
-        let id = self
-            .remove_nod(request, &message.reference, message.force)
-            .await?;
+        let id = again(|| self.remove_nod(request, &message.reference, message.force)).await?;
         Ok(Response::new(v1::RemoveNodeAnswer { id: id.to_bytes() }))
     }
 
@@ -472,7 +467,8 @@ impl v1::control_server::Control for Control {
                 .map_err(|error| refuse::malformed(&error))?;
             rotate.insert(role);
         }
-        let cluster = self.tokens(request_id(&message.request)?, rotate).await?;
+        let request = request_id(&message.request)?;
+        let cluster = again(|| self.tokens(request, rotate.clone())).await?;
         let state = self.ring.stale();
         let reachable = |it: &&Arc<skep_proto::node::Node>| it.status.state != NodeState::Down;
         let managers = state

@@ -25,11 +25,12 @@ mod show;
 mod tokens;
 mod watch;
 
+use std::future::Future;
 use std::sync::Arc;
 
 use skep_proto::ids::{NodeId, RequestId};
 use tokio::sync::Mutex;
-use tonic::Status;
+use tonic::{Code, Status};
 
 use crate::leader::Live;
 use crate::raft::Consensus;
@@ -38,6 +39,9 @@ use crate::state::{Answer, Change, State};
 
 pub use forward::Forward;
 pub use images::{ImageResolver, NoRegistry, ResolvedImage, SharedResolver};
+
+/// A change that meets another one is tried so often.
+const TRIES: usize = 10;
 
 /// Answers users.
 #[derive(Clone)]
@@ -108,5 +112,58 @@ impl Control {
             .cluster()
             .cloned()
             .ok_or_else(|| Status::unavailable("the cluster is being made; repeat"))
+    }
+}
+
+/// Tries a command again that met another change, which is none of its user's: he named no version, and the plan
+/// touches services and nodes at any time.
+async fn again<T, F>(attempt: impl Fn() -> F) -> Result<T, Status>
+where
+    F: Future<Output = Result<T, Status>>,
+{
+    for _ in 1..TRIES {
+        match attempt().await {
+            Err(status) if status.code() == Code::Aborted => {}
+            ended => return ended,
+        }
+    }
+    attempt().await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use tonic::{Code, Status};
+
+    use super::{TRIES, again};
+
+    /// How often a command was tried that meets another change so many times, and whether it got through.
+    async fn tried(meets: usize) -> (usize, Result<usize, Code>) {
+        let tries = Cell::new(0);
+        let ended = again(|| async {
+            tries.set(tries.get() + 1);
+            if tries.get() > meets {
+                return Ok(meets);
+            }
+            Err(Status::aborted("it has changed meanwhile"))
+        });
+        let ended = ended.await.map_err(|status| status.code());
+        (tries.get(), ended)
+    }
+
+    #[tokio::test]
+    async fn what_meets_another_change_is_tried_again_so_often_and_no_more() {
+        assert_eq!(tried(0).await, (1, Ok(0)));
+        assert_eq!(tried(TRIES - 1).await, (TRIES, Ok(TRIES - 1)));
+        assert_eq!(tried(TRIES).await, (TRIES, Err(Code::Aborted)));
+        let tries = Cell::new(0);
+        let refused: Result<(), Status> = again(|| async {
+            tries.set(tries.get() + 1);
+            Err(Status::not_found("there is none"))
+        })
+        .await;
+        assert_eq!(refused.map_err(|status| status.code()), Err(Code::NotFound));
+        assert_eq!(tries.get(), 1);
     }
 }

@@ -12,12 +12,9 @@ use tonic::{Code, Status};
 
 use super::images::ImageWish;
 use super::services::{answered, fitting};
-use super::{Control, files, resolve};
+use super::{Control, TRIES, files, resolve};
 use crate::plan::{Author, paused, resumed, revised, rolled_back};
 use crate::state::{Answer, Change, State};
-
-/// A change that meets another one is tried so often.
-const TRIES: usize = 10;
 
 /// What all these commands name.
 pub(super) struct Asked {

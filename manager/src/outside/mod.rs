@@ -11,6 +11,7 @@ mod changed;
 mod known;
 mod rpcs;
 mod scope;
+mod strangers;
 mod until_gone;
 
 #[cfg(test)]
@@ -36,6 +37,7 @@ use crate::control::forward::{FORWARDED, FORWARDED_FOR, FORWARDED_NODE};
 use crate::ring::{Ring, wall_time};
 use known::{Unknown, known};
 use scope::Bearer;
+use strangers::Strangers;
 use until_gone::{refused, until_gone};
 
 /// Where a token is shown, after the word `Bearer`.
@@ -46,6 +48,7 @@ pub struct Outside<N, A, U> {
     ring: Ring,
     nodes: A,
     users: U,
+    strangers: Strangers,
     name: PhantomData<fn() -> N>,
 }
 
@@ -55,6 +58,7 @@ impl<N, A: Clone, U: Clone> Clone for Outside<N, A, U> {
             ring: self.ring.clone(),
             nodes: self.nodes.clone(),
             users: self.users.clone(),
+            strangers: self.strangers.clone(),
             name: PhantomData,
         }
     }
@@ -67,6 +71,7 @@ impl<N, A, U> Outside<N, A, U> {
             ring,
             nodes,
             users,
+            strangers: Strangers::default(),
             name: PhantomData,
         }
     }
@@ -107,9 +112,9 @@ where
         // The clone takes the place of the one that is ready.
         let clone = self.users.clone();
         let mut users = std::mem::replace(&mut self.users, clone);
-        let ring = self.ring.clone();
+        let (ring, strangers) = (self.ring.clone(), self.strangers.clone());
         Box::pin(async move {
-            match let_in(&ring, request).await {
+            match let_in(&ring, &strangers, request).await {
                 Ok((request, stored)) => {
                     let answer = users.call(request).await?;
                     Ok(until_gone(ring, stored.token.id, answer))
@@ -123,12 +128,19 @@ where
 /// The call as it goes on behind the door, and the token by which it was let in.
 async fn let_in(
     ring: &Ring,
+    strangers: &Strangers,
     mut request: Request<Body>,
 ) -> Result<(Request<Body>, Arc<StoredToken>), Status> {
     let shown = shown(request.headers_mut()).map_err(|unknown| refused(&unknown))?;
+    // Whoever is known here already waits for nobody who is not.
+    let place = match known(&ring.stale(), &shown, wall_time()) {
+        Ok(_) => None,
+        Err(_) => Some(strangers.place()?),
+    };
     let state = ring.read().await;
     let state = state.map_err(|error| Status::unavailable(error.to_string()))?;
     let stored = known(&state, &shown, wall_time()).map_err(|unknown| refused(&unknown))?;
+    drop(place);
     let spec = &stored.token.spec;
     let call = request.uri().path();
     if !rpcs::may(&spec.role, call) {
