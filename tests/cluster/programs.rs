@@ -7,7 +7,7 @@ use std::path::Path;
 use serde_json::Value;
 use skep_cli::demo::ask;
 use skep_harness::cluster::{Cluster, Ended, node};
-use skep_harness::load::Load;
+use skep_harness::load::{Load, Stop};
 use skep_harness::programs;
 
 use crate::SKEP;
@@ -125,14 +125,6 @@ fn a_rolling_update_under_load_loses_no_request() {
     assert_eq!(pages, ["page 1\n", "page 2\n", "page 3\n"]);
 }
 
-struct Stop<'a>(&'a Load);
-
-impl Drop for Stop<'_> {
-    fn drop(&mut self) {
-        self.0.stop();
-    }
-}
-
 #[test]
 fn who_is_connected_when_a_task_drains_is_answered_before_it_stops() {
     let log = "--log-level=info,skep_worker=debug";
@@ -248,7 +240,7 @@ fn postgres_keeps_its_rows_over_a_move_and_the_death_of_its_node() {
     sql(&cluster, "insert into kept values (1002)");
     cluster.lab.kill(&home).unwrap();
     cluster.until("it waits for the dead node", waits);
-    cluster.lab.start(&home).unwrap();
+    cluster.start(&home);
     assert_eq!(sql(&cluster, "select count(*) from kept"), "1002");
     assert_eq!(sql(&cluster, "select max(id) from kept"), "1002");
 }

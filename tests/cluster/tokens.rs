@@ -1,89 +1,15 @@
 //! From outside of the nodes: a machine that has nothing but a token.
 
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
-use std::process::{Child, Stdio};
 
 use serde_json::Value;
-use skep_harness::cluster::{Cluster, Ended, node};
+use skep_harness::cluster::{Cluster, node};
 use skep_harness::images::tar;
 
 use crate::SKEP;
 use crate::archive::{PROGRAM, root};
 use crate::images::given;
-
-/// Somebody on the machine `outside`, with a token in the environment and no files of its own.
-struct Outsider<'a> {
-    cluster: &'a Cluster,
-    host: String,
-    token: String,
-    home: tempfile::TempDir,
-}
-
-impl<'a> Outsider<'a> {
-    /// With a token that is made so; all of `managers` are known, in this order.
-    fn new(cluster: &'a Cluster, managers: &[usize], made: &[&str]) -> Self {
-        let token = cluster.skep("node-1", &[&["token", "create"], made].concat());
-        let token = token.trim().to_owned();
-        Self::with(cluster, managers, token)
-    }
-
-    fn with(cluster: &'a Cluster, managers: &[usize], token: String) -> Self {
-        let address = |number: &usize| cluster.lab.address(&node(*number)).unwrap().to_string();
-        let addresses: Vec<String> = managers.iter().map(address).collect();
-        Self {
-            cluster,
-            host: format!("tcp://{}", addresses.join(",")),
-            token,
-            // What is in /tmp there is its own.
-            home: tempfile::tempdir_in("/var/tmp").unwrap(),
-        }
-    }
-
-    /// Runs a command, its words set apart by blanks, with host and token in the environment.
-    fn skep(&self, line: &str) -> Ended {
-        let (host, token) = (
-            format!("SKEP_HOST={}", self.host),
-            format!("SKEP_TOKEN={}", self.token),
-        );
-        self.run(&[&host, &token], line)
-    }
-
-    fn run(&self, environment: &[&str], line: &str) -> Ended {
-        let argv = self.words(environment, line);
-        let argv: Vec<&str> = argv.iter().map(String::as_str).collect();
-        self.cluster.run("outside", &argv)
-    }
-
-    /// Begins a command that goes on; what it prints goes to this file.
-    fn follow(&self, line: &str, to: &Path) -> Child {
-        let (host, token) = (
-            format!("SKEP_HOST={}", self.host),
-            format!("SKEP_TOKEN={}", self.token),
-        );
-        let argv = self.words(&[&host, &token], line);
-        let argv: Vec<&str> = argv.iter().map(String::as_str).collect();
-        let mut command = self.cluster.lab.command("outside", &argv).unwrap();
-        let file = std::fs::File::create(to).unwrap();
-        command.stdout(file).stderr(Stdio::piped()).spawn().unwrap()
-    }
-
-    fn words(&self, environment: &[&str], line: &str) -> Vec<String> {
-        let home = format!("HOME={}", self.home.path().display());
-        let name = Path::new(SKEP).file_name().unwrap().to_str().unwrap();
-        let env = ["env", "-u", "SKEP_HOST", "-u", "XDG_CONFIG_HOME", &home];
-        let before = env.into_iter().chain(environment.iter().copied());
-        let argv = before.chain([name]).chain(line.split(' '));
-        argv.map(str::to_owned).collect()
-    }
-
-    /// The command must end with this code and say this on the standard error output.
-    fn ends(&self, line: &str, code: i32, says: &str) {
-        let ended = self.skep(line);
-        assert_eq!(ended.code, code, "{line}: {}{}", ended.out, ended.err);
-        assert!(ended.err.contains(says), "{line}: {}", ended.err);
-    }
-}
+use crate::outsider::Outsider;
 
 /// Settings that make a test wait no longer than it must.
 const QUICK: [&str; 4] = ["--update-monitor", "1s", "--rollback-monitor", "1s"];

@@ -15,6 +15,7 @@ pub mod ended;
 pub mod gate;
 pub mod images;
 pub mod in_process;
+pub mod linear;
 pub mod load;
 pub mod packages;
 pub mod programs;

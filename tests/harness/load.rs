@@ -32,6 +32,15 @@ pub struct Seen {
     pub lost: Vec<String>,
 }
 
+/// Ends a load when it goes, on whatever way.
+pub struct Stop<'a>(pub &'a Load);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
+}
+
 impl Load {
     /// Nothing is sent yet.
     pub fn new(to: Vec<SocketAddr>, rate: u32) -> Self {

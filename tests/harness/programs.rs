@@ -124,7 +124,7 @@ impl Layout {
     pub fn archive(&self, tag: &str, name: &str) -> PathBuf {
         let made = packages::cache().join("images");
         fs::create_dir_all(&made).expect("a directory of images");
-        let file = made.join(format!("{}.tar", name.replace(':', "-")));
+        let file = made.join(format!("{}.tar", name.replace([':', '/'], "-")));
         let fresh = self.path().join("archive.tar");
         let target = format!("oci-archive:{}:{name}", fresh.display());
         let from = format!("oci:{}", self.tag(tag));
@@ -155,22 +155,51 @@ fn filled(fill: impl FnOnce(&Path)) -> tempfile::TempDir {
 pub fn nginx(versions: u32) -> Vec<PathBuf> {
     let layout = Layout::new(&["nginx", "nginx-common"]);
     let made = (1..=versions).map(|version| {
-        let (tag, name) = (version.to_string(), format!("web:{version}"));
-        layout.add(&tag, |tree| {
-            write(tree, "etc/nginx/nginx.conf", NGINX);
-            write(tree, "srv/index.html", &format!("page {version}\n"));
-            write(tree, "etc/passwd", "root:x:0:0::/:/bin/sh\n");
-            write(tree, "etc/group", "root:x:0:\nadm:x:4:\n");
-            for place in ["run", "var/log/nginx"] {
-                fs::create_dir_all(tree.join(place)).expect("a directory");
-            }
-        });
-        let options = ["--config.cmd", "/usr/sbin/nginx"];
-        let stop = ["--config.stopsignal", "SIGQUIT"];
-        layout.config(&tag, &[options, stop].concat());
-        layout.archive(&tag, &name)
+        let tag = version.to_string();
+        page(&layout, &tag, "80", "/usr/sbin/nginx");
+        layout.archive(&tag, &format!("web:{version}"))
     });
     made.collect()
+}
+
+/// Archives of `r.example/web`: versions `1`, `2` and `3` of the same, and three that are wrong in their ways: `exits` does so
+/// at once, `sick` listens elsewhere, `wrong` has no program where it says. `/bin/busybox` is there for a check of health.
+///
+/// # Panics
+/// As all here.
+pub fn rollout() -> Vec<PathBuf> {
+    let layout = Layout::new(&["nginx", "nginx-common", "dash", "busybox-static"]);
+    let nginx = "/usr/sbin/nginx";
+    let made = [
+        ("1", "80", nginx),
+        ("2", "80", nginx),
+        ("3", "80", nginx),
+        ("exits", "no port", nginx),
+        ("sick", "81", nginx),
+        ("wrong", "80", "/usr/sbin/ngnix"),
+    ];
+    let made = made.map(|(tag, port, program)| {
+        page(&layout, tag, port, program);
+        layout.archive(tag, &format!("r.example/web:{tag}"))
+    });
+    made.into()
+}
+
+/// One page of nginx, `page TAG`.
+fn page(layout: &Layout, tag: &str, port: &str, program: &str) {
+    layout.add(tag, |tree| {
+        let config = NGINX.replace("listen 80", &format!("listen {port}"));
+        write(tree, "etc/nginx/nginx.conf", &config);
+        write(tree, "srv/index.html", &format!("page {tag}\n"));
+        write(tree, "etc/passwd", "root:x:0:0::/:/bin/sh\n");
+        write(tree, "etc/group", "root:x:0:\nadm:x:4:\n");
+        for place in ["run", "var/log/nginx"] {
+            fs::create_dir_all(tree.join(place)).expect("a directory");
+        }
+    });
+    let options = ["--config.cmd", program];
+    let stop = ["--config.stopsignal", "SIGQUIT"];
+    layout.config(tag, &[options, stop].concat());
 }
 
 /// An archive of `redis:7`: the server, which keeps nothing, and its client.
