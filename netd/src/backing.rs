@@ -24,14 +24,17 @@ impl Backing {
     /// Connections of `before` that lead to tasks which are gone, or to nobody where somebody is now.
     #[must_use]
     pub fn gone_since(&self, before: &Self) -> Vec<Forget> {
-        let gone = before.kept.difference(&self.kept).copied();
-        // Datagrams sent while nobody was behind an address are tracked as going to the address itself.
+        let gone: BTreeSet<Forget> = before.kept.difference(&self.kept).copied().collect();
+        // Datagrams sent while nobody was behind an address are tracked as going to the address itself. So are those
+        // that found no choice just as targets changed: they are looked for where something is forgotten anyway.
         let (had, has) = (before.balanced.vips(), self.balanced.vips());
-        let born = has.difference(&had).map(|vip| Forget {
-            to: Some(*vip),
-            from: *vip,
+        let mut vips: BTreeSet<Ipv4Addr> = has.difference(&had).copied().collect();
+        vips.extend(gone.iter().filter_map(|one| one.to));
+        let untranslated = vips.into_iter().map(|vip| Forget {
+            to: Some(vip),
+            from: vip,
         });
-        gone.chain(born).collect()
+        gone.into_iter().chain(untranslated).collect()
     }
 }
 

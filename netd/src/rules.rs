@@ -73,11 +73,31 @@ pub fn container(rules: ContainerRules<'_>, balanced: &Balanced) -> Vec<Edit> {
         edits.push(rule(IP, "out", to_resolver(TCP, tcp)));
     }
     edits.push(rule(IP, "out", follow(Balance::Vip)));
+    edits.extend(nothing_astray());
     balance(&mut edits, balanced, Balance::Vip);
     if let Some(name) = rules.ingress {
         edits.extend(way_back(name));
     }
     edits
+}
+
+/// While targets change, the first packet of a connection may find no choice. It is to come again: let through, it would
+/// make the kernel track its connection as one to the virtual address itself, and translate none of its packets ever.
+///
+/// It is dropped after the choice and before the kernel confirms the connection, so that the next one is a first packet
+/// again. TCP alone: its kernel asks again after a second and its program is told nothing, whereas who sends a datagram is
+/// told that it is not permitted, whichever hook drops it. Such datagrams are forgotten in `Backing::gone_since`.
+fn nothing_astray() -> [Edit; 2] {
+    let after = base(Kind::Filter, Hook::Postrouting, 0, Policy::Accept);
+    let mut astray = vec![
+        Expr::Meta {
+            what: Meta::Protocol,
+            to: Reg(0),
+        },
+        equal(Reg(0), &[TCP]),
+    ];
+    astray.extend(leave_to_tasks(Balance::Vip));
+    [chain(IP, "astray", after), rule(IP, "astray", astray)]
 }
 
 fn to_resolver(protocol: u8, port: u16) -> Vec<Expr> {
@@ -158,7 +178,7 @@ fn accept() -> Vec<Edit> {
         },
         differs(Reg(4), &device(LOOPBACK)),
     ];
-    from_elsewhere.extend(leave_to_tasks());
+    from_elsewhere.extend(leave_to_tasks(Balance::Port));
     edits.push(rule(IP, "own", from_elsewhere));
     edits
 }

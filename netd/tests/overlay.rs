@@ -10,12 +10,13 @@ mod world;
 
 use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use hickory_proto::op::{Message, Query, ResponseCode};
 use hickory_proto::rr::{Name, RecordType};
 use skep_netd::Kernel;
 use skep_netd::names::{Ns, TABLE, task_ns};
-use skep_netd::nft::{Edit, Family, Table};
+use skep_netd::nft::{Datum, Edit, Family, Table};
 use skep_netd::step::{Forget, Step};
 use skep_proto::view::EndpointState;
 use world::*;
@@ -140,6 +141,86 @@ fn of_a_gone_tasks_connections_the_closed_are_left_to_their_time() {
             stream = open_from(kernel, &ns, to).await.unwrap();
         }
         assert_eq!(gone().await.unwrap(), 1);
+    });
+}
+
+/// The edits that take a virtual address's choice from a container, and give it back.
+fn choice(of_targets: usize) -> (Edit, Edit) {
+    let map = "choices";
+    let table = Table {
+        family: Family::Ip,
+        name: TABLE,
+    };
+    let key = VIP.octets().to_vec();
+    let drop = Edit::DropElement {
+        table,
+        map,
+        key: key.clone(),
+    };
+    let put = Edit::PutElement {
+        table,
+        map,
+        key,
+        value: Datum::Goto(format!("of{of_targets}")),
+    };
+    (drop, put)
+}
+
+#[test]
+fn a_client_that_finds_no_choice_for_a_moment_comes_again() {
+    run(|place| async {
+        let world = web_on_two_nodes(place).await;
+        let (kernel, ns) = (world.kernel_of(9), task_ns(&task_id(9).to_string()));
+        let change = async |edit| kernel.run(&ns, vec![Step::Rules(vec![edit])]).await;
+        let (drop, put) = choice(2);
+        change(drop).await.unwrap();
+        let to = SocketAddr::from((VIP, 80));
+        // Long enough for several packets, whatever else the machine does.
+        let asked = kernel.connect(&ns, to, 3 * PATIENCE);
+        tokio::pin!(asked);
+        let early = tokio::time::timeout(Duration::from_millis(300), &mut asked).await;
+        assert!(early.is_err(), "{early:?}");
+        change(put).await.unwrap();
+        let mut stream = asked.await.unwrap().unwrap();
+        stream.set_nonblocking(false).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let answer = tokio::task::block_in_place(|| line(&mut stream)).unwrap();
+        assert!(answer.ends_with(" 10.77.1.109"), "{answer}");
+    });
+}
+
+#[test]
+fn who_sends_datagrams_that_find_no_choice_is_told_nothing_and_is_answered_later() {
+    run(|place| async {
+        let mut world = web_on_two_nodes(place).await;
+        let ns = task_ns(&task_id(9).to_string());
+        let at = SocketAddr::from(([0, 0, 0, 0], 0));
+        let socket = world.kernel_of(9).udp(&ns, at).await.unwrap().unwrap();
+        let socket = tokio::net::UdpSocket::from_std(socket).unwrap();
+        let (drop, put) = choice(2);
+        let change = |edit| vec![Step::Rules(vec![edit])];
+        world.kernel_of(9).run(&ns, change(drop)).await.unwrap();
+        let to = SocketAddr::from((VIP, 80));
+        socket.send_to(b"?", to).await.unwrap();
+        world.kernel_of(9).run(&ns, change(put)).await.unwrap();
+        // As in an update: one drains, and is gone.
+        world.set_state(2, EndpointState::Draining);
+        world.apply().await;
+        world
+            .network()
+            .endpoints
+            .retain(|one| one.task != task_id(2));
+        world.network().revision += 1;
+        world.apply().await;
+        let mut buffer = [0; 64];
+        until("the same socket is answered", async || {
+            socket.send_to(b"?", to).await.unwrap();
+            let answer = socket.recv_from(&mut buffer);
+            let soon = tokio::time::timeout(Duration::from_millis(200), answer).await;
+            soon.is_ok_and(|answer| answer.is_ok())
+        })
+        .await;
+        assert!(buffer.starts_with(b"1 10.77.1.109"), "{buffer:?}");
     });
 }
 

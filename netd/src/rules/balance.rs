@@ -15,7 +15,7 @@ use crate::nft::{Datum, Edit, Expr, Header, Key, Meta, Reg, Value};
 /// Which chain a destination goes to, and where from there.
 const CHOICES: &str = "choices";
 const TARGETS: &str = "targets";
-/// What the node itself does not answer, as tasks do.
+/// What only tasks answer: neither the node itself, nor whoever has the address that stands for them.
 const TAKEN: &str = "taken";
 
 /// Destinations in the order of their keys, each with its targets.
@@ -68,14 +68,12 @@ impl Balanced {
         octets.map(Ipv4Addr::from).collect()
     }
 
-    fn elements(&self, balance: Balance) -> BTreeMap<(&'static str, Vec<u8>), Datum> {
+    fn elements(&self) -> BTreeMap<(&'static str, Vec<u8>), Datum> {
         let mut all = BTreeMap::new();
         for (key, targets) in &self.targets {
             let count = u32::try_from(targets.len()).unwrap_or(u32::MAX);
             all.insert((CHOICES, key.clone()), Datum::Goto(chain_of(count)));
-            if balance == Balance::Port {
-                all.insert((TAKEN, key.clone()), Datum::Drop);
-            }
+            all.insert((TAKEN, key.clone()), Datum::Drop);
             for (place, target) in (0u32..).zip(targets) {
                 // The kernel draws numbers in its own byte order.
                 let mut slot = key.clone();
@@ -134,7 +132,7 @@ impl Programmed {
     /// The edits from what is there to `next`, and what is there then.
     #[must_use]
     pub fn change(&self, next: Balanced, key: Balance) -> (Vec<Edit>, Self) {
-        let (old, new) = (self.balanced.elements(key), next.elements(key));
+        let (old, new) = (self.balanced.elements(), next.elements());
         let mut edits = Vec::new();
         for ((map, key), value) in &old {
             if new.get(&(*map, key.clone())) != Some(value) {
@@ -245,7 +243,7 @@ pub(super) fn maps(balance: Balance) -> Vec<Edit> {
         Balance::Vip => (Key::Address, Key::AddressSlot, Value::Address),
         Balance::Port => (Key::ProtocolPort, Key::ProtocolPortSlot, Value::AddressPort),
     };
-    let mut maps = vec![
+    vec![
         Edit::AddMap {
             table: IP,
             name: CHOICES,
@@ -258,16 +256,13 @@ pub(super) fn maps(balance: Balance) -> Vec<Edit> {
             key: targets,
             value,
         },
-    ];
-    if balance == Balance::Port {
-        maps.push(Edit::AddMap {
+        Edit::AddMap {
             table: IP,
             name: TAKEN,
             key: choices,
             value: Value::Verdict,
-        });
-    }
-    maps
+        },
+    ]
 }
 
 /// Chains and elements of all that is balanced.
@@ -275,7 +270,7 @@ pub(super) fn balance(edits: &mut Vec<Edit>, balanced: &Balanced, balance: Balan
     for count in balanced.counts() {
         edits.extend(choice(count, balance));
     }
-    for ((map, key), value) in balanced.elements(balance) {
+    for ((map, key), value) in balanced.elements() {
         edits.push(Edit::PutElement {
             table: IP,
             map,
@@ -290,8 +285,8 @@ pub(super) fn follow(balance: Balance) -> Vec<Expr> {
 }
 
 /// Drops what is for tasks.
-pub(super) fn leave_to_tasks() -> Vec<Expr> {
-    look_up(Balance::Port, TAKEN)
+pub(super) fn leave_to_tasks(balance: Balance) -> Vec<Expr> {
+    look_up(balance, TAKEN)
 }
 
 fn look_up(balance: Balance, map: &'static str) -> Vec<Expr> {
