@@ -169,17 +169,19 @@ fn a_terminal_follows_the_users_size_and_is_given_back_on_every_way_out() {
 #[test]
 fn a_service_may_have_a_terminal_of_its_own() {
     let cluster = boxes(1, 0);
-    let script = "echo $TERM; ls -l /proc/self/fd/0; echo oops >&2; read line";
+    let script =
+        "echo $TERM; ls -l /proc/self/fd/0; echo oops >&2; echo seen > /dev/console; read line";
     let create = ["service", "create", "-d", "--name", "shown", "-t"];
     let image = ["box:1", "sh", "-c", script];
     cluster.skep("node-1", &[&create[..], &image].concat());
     cluster.until("it waits for what nobody types", || {
         let logs = cluster.attempt("node-1", &["service", "logs", "--raw", "shown"]);
         let lines: Vec<&str> = logs.out.split("\r\n").collect();
-        lines.len() == 4
+        lines.len() == 5
             && lines[0] == "xterm"
             && lines[1].ends_with("/dev/pts/0")
             && lines[2] == "oops"
+            && lines[3] == "seen"
     });
     assert_eq!(cluster.running("node-1", "shown").len(), 1);
 }

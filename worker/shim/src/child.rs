@@ -6,7 +6,7 @@
 use crate::kernel::{self, Errno, identity, mount};
 use crate::report::{self, Act, During, Fault};
 use crate::steps;
-use crate::streams::{self, Streams};
+use crate::streams::{self, Streams, Whose};
 use skep_shim::plan::{LaunchPlan, Program};
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
@@ -67,7 +67,7 @@ fn become_container(plan: &LaunchPlan, prepared: &Prepared) -> Result<(), Fault>
     }
     mount::enter(root.as_fd()).during(Act::ChangeRoot)?;
     mount::pivot_here().during(Act::ChangeRoot)?;
-    streams::connect(&prepared.streams, plan.program.uid)?;
+    streams::connect(&prepared.streams, plan.program.uid, Whose::First)?;
     become_user(&plan.program)?;
     identity::die_with_parent().during(Act::DieWithParent)?;
     await_start(prepared)

@@ -6,7 +6,7 @@
 use crate::child;
 use crate::kernel::{self, identity};
 use crate::report::{Act, During, Fault};
-use crate::streams::{self, Streams};
+use crate::streams::{self, Streams, Whose};
 use skep_shim::plan::{LaunchPlan, Program};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -52,7 +52,7 @@ fn join(prepared: &Prepared<'_>) -> Result<(), Fault> {
     }
     child::set_oom_score(&prepared.oom_score)?;
     identity::join(prepared.first, NAMESPACES).during(Act::JoinContainer)?;
-    streams::connect(&prepared.streams, prepared.program.uid)?;
+    streams::connect(&prepared.streams, prepared.program.uid, Whose::Further)?;
     child::become_user(prepared.program)?;
     identity::die_with_parent().during(Act::DieWithParent)
 }

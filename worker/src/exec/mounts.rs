@@ -257,6 +257,20 @@ pub fn standard_devices() -> Result<Vec<Step>, MountError> {
     Ok(steps)
 }
 
+/// The file on which the supervisor mounts the terminal of a container that has one.
+///
+/// # Errors
+/// None in practice: all text is ours.
+pub fn console() -> Result<Step, MountError> {
+    Ok(Step::Node {
+        target: text("/dev/console")?,
+        mode: libc::S_IFREG | 0o600,
+        device: 0,
+        uid: 0,
+        gid: 0,
+    })
+}
+
 /// The node of a device that the bundle names.
 ///
 /// # Errors

@@ -89,13 +89,22 @@ pub fn make_link(parent: BorrowedFd<'_>, name: &CStr, text: &CStr) -> Result<()>
 
 /// True if the descriptor is a directory.
 pub fn is_directory(fd: BorrowedFd<'_>) -> Result<bool> {
+    Ok(kind(fd)? == libc::S_IFDIR)
+}
+
+/// True if the descriptor is a regular file.
+pub fn is_file(fd: BorrowedFd<'_>) -> Result<bool> {
+    Ok(kind(fd)? == libc::S_IFREG)
+}
+
+fn kind(fd: BorrowedFd<'_>) -> Result<libc::mode_t> {
     let mut stat = std::mem::MaybeUninit::<libc::stat>::uninit();
     // SAFETY: the kernel fills the struct; it is read only after success.
     done(i64::from(unsafe {
         libc::fstat(fd.as_raw_fd(), stat.as_mut_ptr())
     }))?;
     // SAFETY: fstat succeeded.
-    Ok(unsafe { stat.assume_init() }.st_mode & libc::S_IFMT == libc::S_IFDIR)
+    Ok(unsafe { stat.assume_init() }.st_mode & libc::S_IFMT)
 }
 
 /// A file system context of the given type.

@@ -200,11 +200,14 @@ fn steps(
     linux: &Linux,
     hierarchies: &[(String, Vec<String>)],
 ) -> Result<Vec<Step>, PlanError> {
+    let process = spec.process().as_ref();
+    let terminal = process.is_some_and(|process| process.terminal() == Some(true));
     let mut steps = Vec::new();
     for mount in spec.mounts().iter().flatten() {
         steps.extend(mounts::steps(mount, hierarchies)?);
         if mount.destination() == Path::new("/dev") && mount.typ().as_deref() == Some("tmpfs") {
             steps.extend(mounts::standard_devices()?);
+            steps.extend(terminal.then(mounts::console).transpose()?);
         }
     }
     let tied = |step: &&Step| matches!(step, Step::Bind { propagation, .. } if *propagation != libc::MS_PRIVATE);
