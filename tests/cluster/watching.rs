@@ -169,6 +169,16 @@ fn a_node_says_what_it_stores_and_gives_back_what_nothing_uses() {
             .contains("RECLAIMABLE")
     );
 
+    let each = cluster.skep("node-1", &["system", "df", "-v", "--format", "json"]);
+    let each: Value = serde_json::from_str(&each).unwrap();
+    close(&each["Containers"][0], "containers/* images/rootfs/*");
+    close(&each["Volumes"][0], "volumes/*/_data");
+    let mut images = each["Images"].as_array().unwrap().iter();
+    let used_once = |image: &Value| image["name"] == "box:1" && image["containers"] == 1;
+    assert!(images.any(used_once), "{each}");
+    let tables = cluster.skep("node-1", &["system", "df", "-v"]);
+    assert!(tables.contains("Local Volumes space usage:"), "{tables}");
+
     cluster.skep("node-1", &["service", "rm", "box"]);
     cluster.until("its container is gone", || {
         used(&cluster, "Containers")["total"] == 0

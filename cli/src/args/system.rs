@@ -13,9 +13,20 @@ pub enum SystemCommand {
     /// Show this node: its place in the cluster, its machine, what its kernel has.
     Info(AboutArgs),
     /// Show what this node stores.
-    Df(ListArgs),
+    Df(DfArgs),
     /// Remove what nothing uses on this node.
     Prune(PruneArgs),
+}
+
+/// How to show what is stored.
+#[derive(Args, Debug)]
+pub struct DfArgs {
+    /// What each image, container and volume takes.
+    #[arg(long, short)]
+    pub verbose: bool,
+    /// How to print it.
+    #[command(flatten)]
+    pub list: ListArgs,
 }
 
 /// What to remove.

@@ -8,9 +8,8 @@ use skep_proto::ids::{ClusterId, NodeId};
 use skep_proto::wire::{self, v1};
 
 use super::client::{Client, said};
-use super::{image, volume};
-use crate::args::ListArgs;
-use crate::args::system::{AboutArgs, PruneArgs};
+use super::{image, usage, volume};
+use crate::args::system::{AboutArgs, DfArgs, PruneArgs};
 use crate::output::size::{binary, decimal};
 use crate::output::{self, Column, Format};
 
@@ -240,8 +239,11 @@ async fn look(client: &Client) -> anyhow::Result<v1::StoredAnswer> {
 ///
 /// # Errors
 /// What the user is to read.
-pub async fn stored(client: &Client, args: ListArgs) -> anyhow::Result<ExitCode> {
+pub async fn stored(client: &Client, args: DfArgs) -> anyhow::Result<ExitCode> {
     let stored = look(client).await?;
+    if args.verbose {
+        return usage::show(client, &stored, &args.list).await;
+    }
     let row = |kind, usage: Option<v1::Usage>| {
         let usage = usage.unwrap_or_default();
         UsageRow {
@@ -257,7 +259,7 @@ pub async fn stored(client: &Client, args: ListArgs) -> anyhow::Result<ExitCode>
         row("Containers", stored.containers),
         row("Local Volumes", stored.volumes),
     ];
-    output::list(&rows, COLUMNS, |row| row.kind, &args)?;
+    output::list(&rows, COLUMNS, |row| row.kind, &args.list)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -22,6 +22,7 @@ pub mod swarm;
 pub mod system;
 pub mod task;
 pub mod token;
+mod usage;
 pub mod verdict;
 pub mod volume;
 pub mod watch;

@@ -104,7 +104,7 @@ impl Node {
         let walked = tokio::task::spawn_blocking(move || {
             anyhow::Ok((containers(&root, &running), sizes_of(&volumes)?))
         });
-        let (containers, (volumes, volume_bytes)) = walked.await??;
+        let ((containers, container_bytes), (volumes, volume_bytes)) = walked.await??;
         let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
         Ok(v1::StoredAnswer {
             images: Some(v1::Usage {
@@ -116,6 +116,7 @@ impl Node {
             containers: Some(containers),
             volumes: Some(volumes),
             volume_bytes,
+            container_bytes,
         })
     }
 
@@ -129,8 +130,8 @@ impl Node {
     }
 }
 
-/// What containers wrote, and their logs. Those that do not run could go.
-fn containers(data_root: &Path, running: &BTreeSet<String>) -> v1::Usage {
+/// What containers wrote, and their logs: all, and each. Those that do not run could go.
+fn containers(data_root: &Path, running: &BTreeSet<String>) -> (v1::Usage, BTreeMap<String, u64>) {
     let mut bytes: BTreeMap<String, u64> = BTreeMap::new();
     let mut walk = Walk::default();
     for below in ["containers", "images/rootfs"] {
@@ -140,10 +141,10 @@ fn containers(data_root: &Path, running: &BTreeSet<String>) -> v1::Usage {
         }
     }
     let mut usage = v1::Usage::default();
-    for (id, size) in bytes {
-        count(&mut usage, size, running.contains(&id));
+    for (id, size) in &bytes {
+        count(&mut usage, *size, running.contains(id));
     }
-    usage
+    (usage, bytes)
 }
 
 /// Of all volumes, and of each.
