@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-const FILES: [&str; 17] = [
+const FILES: [&str; 18] = [
     "system.proto",
     "events.proto",
     "files.proto",
@@ -11,6 +11,7 @@ const FILES: [&str; 17] = [
     "objects.proto",
     "view.proto",
     "dispatch.proto",
+    "drill.proto",
     "raft.proto",
     "ca.proto",
     "blob.proto",

@@ -13,6 +13,7 @@ use skep_proto::node::{ManagerStatus, Node, Role};
 use skep_proto::wire::v1::ca_server::CaServer;
 use skep_proto::wire::v1::control_server::ControlServer;
 use skep_proto::wire::v1::dispatch_server::DispatchServer;
+use skep_proto::wire::v1::drills_server::DrillsServer;
 use skep_proto::wire::v1::streams_server::StreamsServer;
 use skep_proto::wire::v1::tokens_server::TokensServer;
 use tokio::sync::watch;
@@ -230,6 +231,7 @@ impl Manager {
         let routes = routes.add_service(Admit::new(raft, ring, members));
         let routes =
             routes.add_service(self.outside::<ControlServer<Control>, _>(self.user_door()));
+        let routes = routes.add_service(self.outside::<DrillsServer<Control>, _>(self.user_door()));
         let routes = routes.add_service(self.outside::<TokensServer<Control>, _>(self.user_door()));
         let routes = routes.add_service(self.outside::<StreamsServer<Relay>, _>(self.streams()));
         let (ring, nodes) = admit(Admitted::Nodes);
@@ -263,7 +265,8 @@ impl Manager {
     /// What users find on this node's socket.
     pub fn user_door(&self) -> UserDoor {
         let services = Routes::new(ControlServer::new(self.control.clone()))
-            .add_service(TokensServer::new(self.control.clone()));
+            .add_service(TokensServer::new(self.control.clone()))
+            .add_service(DrillsServer::new(self.control.clone()));
         Forward::new(services, self.standing.clone(), self.peers.clone())
     }
 

@@ -4,6 +4,7 @@
 //! simulation. Neither decides anything, and no program of the system is run.
 
 mod conntrack;
+mod cut;
 mod fake;
 mod link;
 mod linux;
@@ -23,6 +24,7 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use cut::Cut;
 pub use fake::FakeKernel;
 pub use linux::LinuxKernel;
 

@@ -24,5 +24,5 @@ pub mod step;
 
 pub use attach::HostPort;
 pub use error::NetError;
-pub use kernel::{FakeKernel, Kernel, KernelError, LinuxKernel};
+pub use kernel::{Cut, FakeKernel, Kernel, KernelError, LinuxKernel};
 pub use reconcile::{Acks, Config, Netd};

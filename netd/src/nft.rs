@@ -17,6 +17,8 @@ pub enum Family {
     Ip,
     Bridge,
     Netdev,
+    /// IPv4 and IPv6.
+    Inet,
 }
 
 /// One change in a batch; a batch happens whole or not at all.
@@ -24,6 +26,8 @@ pub enum Family {
 pub enum Edit {
     /// Makes the table, or leaves the one that is there.
     AddTable(Table),
+    /// Makes a table that goes with the socket that made it, and that nobody else can change.
+    HoldTable(Table),
     /// Drops the table, which must be there.
     DropTable(Table),
     AddChain {

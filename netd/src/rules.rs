@@ -3,6 +3,7 @@
 //! Pure. A table is written whole at first and when its kind changes, and by differences afterwards.
 
 mod balance;
+mod cut;
 mod ingress;
 mod words;
 
@@ -12,6 +13,7 @@ use ipnet::Ipv4Net;
 
 pub use balance::{Balance, Balanced, Programmed};
 use balance::{balance, follow, leave_to_tasks, maps};
+pub use cut::cut;
 pub use ingress::ingress_switch;
 use ingress::way_back;
 use words::{anew, base, chain, device, differs, equal, load, rule};

@@ -88,7 +88,9 @@ words!(
     /// A volume.
     Volume = "volume",
     /// What lets somebody from outside of the nodes in.
-    Token = "token"
+    Token = "token",
+    /// A failure that is made on purpose.
+    Drill = "drill"
 );
 
 words!(
@@ -120,14 +122,22 @@ words!(
     Shutdown = "shutdown",
     /// A task ran and broke.
     Failed = "failed",
-    /// A task could not begin.
+    /// A task could not begin, or a drill's failure could not be made.
     Rejected = "rejected",
     /// A task's node has been gone for too long.
     Orphaned = "orphaned",
     /// The name of an image means this content now.
     Tag = "tag",
     /// The name of an image means nothing any more.
-    Untag = "untag"
+    Untag = "untag",
+    /// A drill was begun.
+    Start = "start",
+    /// The drill's node has taken it: its failure follows.
+    Accept = "accept",
+    /// The failure is over, and what it did is put back.
+    Undo = "undo",
+    /// The drill is ended, with its verdict.
+    End = "end"
 );
 
 #[cfg(test)]

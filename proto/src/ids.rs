@@ -115,6 +115,10 @@ id!(
     TokenId
 );
 id!(
+    /// A drill.
+    DrillId
+);
+id!(
     /// One command of a user: repeating it gets the first answer.
     RequestId
 );

@@ -11,6 +11,7 @@ pub mod channel;
 pub mod cluster;
 pub mod constraint;
 pub mod difference;
+pub mod drill;
 pub mod event;
 pub mod file;
 pub mod ids;

@@ -8,6 +8,7 @@
 
 mod archive;
 mod bad_input;
+mod drills;
 mod events;
 mod exec;
 mod full_disk;

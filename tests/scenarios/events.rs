@@ -1,5 +1,7 @@
 //! What is told of what happens: derived in `apply`, kept in a ring, told to whoever follows.
 
+mod drill;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;

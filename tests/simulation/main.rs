@@ -18,6 +18,7 @@ use skep_harness::world::bug::Bug;
 use skep_harness::world::{Summary, live, live_with_files};
 
 mod bench;
+mod drills;
 mod modes;
 mod nodes;
 mod placement;

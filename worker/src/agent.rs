@@ -259,6 +259,18 @@ impl<E: Exec, K: Kernel> Agent<E, K> {
         Ok(tokio::time::timeout(patience, gone).await.is_ok())
     }
 
+    /// This node's containers.
+    pub(crate) fn exec(&self) -> &E {
+        &self.tools.exec
+    }
+
+    /// Tasks of which something may be here.
+    pub(crate) async fn known(&self) -> Vec<TaskId> {
+        let state = self.state.lock().await;
+        let known = state.drivers.keys().chain(state.found.keys());
+        known.copied().collect()
+    }
+
     /// Ends all drivers where they stand; containers go on.
     pub(crate) async fn stop(&self) {
         let mut state = self.state.lock().await;

@@ -17,6 +17,7 @@ use skep_proto::ids::TaskId;
 use skep_proto::time::WallTime;
 use skep_proto::wire::v1;
 
+use crate::drill::DrillRecord;
 use crate::health::Known;
 use crate::step::{Cause, Checked, Ending, Local, Moment, Stage};
 
@@ -32,6 +33,7 @@ const CLOSING: Duration = Duration::from_secs(5);
 
 const ASSIGNMENT: &str = "assignment";
 const MANAGERS: &str = "managers";
+const DRILL: &str = "drill";
 
 /// Why something is not remembered.
 #[derive(Debug, thiserror::Error)]
@@ -281,6 +283,27 @@ impl Db {
                 reason: error.to_string(),
             })
         })
+    }
+
+    /// Keeps the last drill: it is durable when this returns.
+    pub(crate) async fn keep_drill(&self, record: &DrillRecord) -> Result<(), DbError> {
+        let bytes = postcard::to_stdvec(record).map_err(|error| DbError::Unreadable {
+            what: "a drill",
+            reason: error.to_string(),
+        })?;
+        self.put(DRILL, bytes).await
+    }
+
+    /// The last drill; none where another release wrote it down in another form: no drill outlives its daemon.
+    pub(crate) fn drill(&self) -> Result<Option<DrillRecord>, DbError> {
+        let read = |bytes: Vec<u8>| match postcard::from_bytes(&bytes) {
+            Ok(record) => Some(record),
+            Err(error) => {
+                tracing::warn!(%error, "what is written down of the last drill cannot be read");
+                None
+            }
+        };
+        Ok(self.get(DRILL)?.and_then(read))
     }
 
     /// Keeps what no supervisor knows of a task.

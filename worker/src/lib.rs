@@ -7,6 +7,7 @@ mod agent;
 pub mod blobs;
 pub mod db;
 pub mod dial;
+mod drill;
 pub mod exec;
 pub mod features;
 pub mod health;
@@ -25,6 +26,7 @@ mod worker;
 
 pub use agent::{AgentError, Refused};
 pub use dial::Dial;
+pub use drill::Again;
 pub use exec::image::unpack::{HIDDEN_WORD, unpack_main};
 pub use session::Told;
 pub use worker::{Config, Worker, WorkerError};

@@ -24,6 +24,7 @@ use crate::agent::Agent;
 use crate::blobs::Peers;
 use crate::db::Db;
 use crate::dial::Dial;
+use crate::drill::{DrillNews, Drills};
 use crate::exec::Exec;
 use crate::report::Outbox;
 use crate::{reach, resources};
@@ -56,6 +57,8 @@ enum Broken {
     Full,
     #[error("it did not begin with a welcome")]
     NoWelcome,
+    #[error("a drill had cut this node off")]
+    Drilled,
     #[error("it says what cannot be understood: {0}")]
     Wire(#[from] WireError),
 }
@@ -85,6 +88,7 @@ enum End {
 /// All that a session needs.
 pub(crate) struct Session<E, K> {
     pub(crate) agent: Arc<Agent<E, K>>,
+    pub(crate) drills: Arc<Drills<E, K>>,
     pub(crate) exec: Arc<E>,
     pub(crate) outbox: Arc<Outbox>,
     pub(crate) db: Db,
@@ -128,6 +132,18 @@ fn send(sender: &Sender, message: v1::worker_message::Message) -> Result<(), Bro
         message: Some(message),
     };
     sender.try_send(message).map_err(|_| Broken::Full)
+}
+
+/// Says what became of the last drill: anew in each session, since it may not have been heard.
+fn say_drill(sender: &Sender, news: Option<DrillNews>) -> Result<(), Broken> {
+    let Some(news) = news else {
+        return Ok(());
+    };
+    let said = v1::DrillSaid {
+        id: news.id.bits().to_be_bytes().to_vec(),
+        undone: news.undone.as_ref().map(Into::into),
+    };
+    send(sender, v1::worker_message::Message::Drill(said))
 }
 
 /// Waits until the daemon is told to stop.
@@ -259,8 +275,19 @@ impl<E: Exec, K: Kernel> Session<E, K> {
         let mut stopping = self.stopping.clone();
         let outbox = Arc::clone(&self.outbox);
         let mut number = 0;
+        let mut drills = self.drills.news();
+        let first = drills.borrow_and_update().clone();
+        say_drill(sender, first)?;
         loop {
             tokio::select! {
+                _ = drills.changed() => {
+                    let news = drills.borrow_and_update().clone();
+                    // What was sent meanwhile waits for the kernel's next try, which may be seconds away.
+                    if news.as_ref().is_some_and(|news| news.was_cut) {
+                        return Err(Broken::Drilled);
+                    }
+                    say_drill(sender, news)?;
+                }
                 message = stream.message() => {
                     let message = message?.ok_or(Broken::Closed)?;
                     self.obey(message, number, sender).await?;
@@ -286,6 +313,20 @@ impl<E: Exec, K: Kernel> Session<E, K> {
                 send(sender, v1::worker_message::Message::Report(report))?;
             }
         }
+    }
+
+    /// A drill that this release cannot make is refused, and the session goes on.
+    async fn suffer(&self, order: v1::DrillOrder) -> Result<(), Broken> {
+        let id = order.fault.as_ref().map(|fault| fault.id.clone());
+        match (wire::optional(order.fault, "drill.fault"), id) {
+            (Ok(fault), _) => self.drills.take(fault).await,
+            (Err(error), Some(id)) => {
+                let id = wire::id(&id, "drill.fault.id")?;
+                self.drills.refuse(id, error.to_string()).await;
+            }
+            (Err(error), None) => return Err(error.into()),
+        }
+        Ok(())
     }
 
     async fn obey(
@@ -329,6 +370,10 @@ impl<E: Exec, K: Kernel> Session<E, K> {
             Some(Message::Content(message)) => {
                 let (file, revision, content) = wire::content(message)?;
                 self.agent.take_content(file, revision, content).await;
+                return Ok(());
+            }
+            Some(Message::Drill(order)) => {
+                self.suffer(order).await?;
                 return Ok(());
             }
             Some(Message::Managers(managers)) => return self.learn(Some(managers)).await,

@@ -221,6 +221,7 @@ fn listen(node: &Node, managers: &[SocketAddr]) -> (watch::Sender<bool>, watch::
     let (stop, stopping) = watch::channel(false);
     let session = Session::<FakeExec, FakeKernel> {
         agent: Arc::clone(node.agent.as_ref().unwrap()),
+        drills: crate::drill::tests::idle(node),
         exec: Arc::clone(&node.exec),
         outbox: Arc::clone(&node.outbox),
         db: node.db.clone().unwrap(),

@@ -18,6 +18,7 @@ use crate::agent::{Agent, AgentError};
 use crate::blobs::{BlobServer, Peers};
 use crate::db::{Db, DbError};
 use crate::dial::Dial;
+use crate::drill::{self, Again, Drills, Means};
 use crate::exec::ExecError;
 use crate::exec::container::ContainerExec;
 use crate::exec::containers;
@@ -60,6 +61,8 @@ pub struct Config {
     pub registries: Registries,
     /// This node's volumes, open already: they are there without a cluster.
     pub volumes: Volumes,
+    /// Starts the daemon again, for a drill.
+    pub again: Again,
 }
 
 impl std::fmt::Debug for Config {
@@ -110,6 +113,7 @@ type Containers = ContainerExec<Peers>;
 /// A worker that runs.
 pub struct Worker {
     agent: Arc<Agent<Containers, LinuxKernel>>,
+    drills: Arc<Drills<Containers, LinuxKernel>>,
     store: Store,
     outbox: Arc<Outbox>,
     db: Db,
@@ -152,15 +156,13 @@ impl Worker {
             Arc::clone(&outbox),
         )
         .await?;
-        let mut managers = db.managers()?;
-        managers.extend(
-            config
-                .managers
-                .iter()
-                .filter(|one| !managers.contains(one))
-                .copied()
-                .collect::<Vec<_>>(),
-        );
+        let means = Means {
+            again: config.again,
+            cutter: drill::cutter(),
+            data_root: config.data_root.clone(),
+        };
+        let drills = Drills::open(&agent, &db, means).await?;
+        let managers = known_managers(&db, &config.managers)?;
         let (stopping, stop) = watch::channel(false);
         let (told, heard) = watch::channel(Told {
             managers: managers.clone(),
@@ -170,6 +172,7 @@ impl Worker {
         let streams = StreamServer::new(exec.shared(), heard.clone());
         let session = Session {
             agent: Arc::clone(&agent),
+            drills: Arc::clone(&drills),
             exec,
             outbox: Arc::clone(&outbox),
             db: db.clone(),
@@ -185,6 +188,7 @@ impl Worker {
         };
         Ok(Self {
             agent,
+            drills,
             store,
             outbox,
             db,
@@ -284,6 +288,7 @@ impl Worker {
     /// When something cannot be removed.
     pub async fn leave(self) -> Result<(), WorkerError> {
         self.session.abort();
+        self.drills.stop().await;
         match self.agent.give_up(LEAVING).await {
             Ok(true) => {}
             Ok(false) => tracing::warn!("some tasks did not end in {LEAVING:?}"),
@@ -292,11 +297,12 @@ impl Worker {
         self.agent.stop().await;
         let Self {
             agent,
+            drills,
             db,
             data_root,
             ..
         } = self;
-        drop(agent);
+        drop((agent, drills));
         db.close().await;
         Ok(Db::forget(&data_root)?)
     }
@@ -312,11 +318,25 @@ impl Worker {
             self.session.abort();
             let _ = (&mut self.session).await;
         }
+        self.drills.stop().await;
         self.agent.stop().await;
-        let Self { agent, db, .. } = self;
-        drop(agent);
+        let Self {
+            agent, drills, db, ..
+        } = self;
+        drop((agent, drills));
         db.close().await;
     }
+}
+
+/// Managers that are remembered, and those to try besides.
+fn known_managers(db: &Db, further: &[SocketAddr]) -> Result<Vec<SocketAddr>, DbError> {
+    let mut managers = db.managers()?;
+    for one in further {
+        if !managers.contains(one) {
+            managers.push(*one);
+        }
+    }
+    Ok(managers)
 }
 
 fn open_exec(config: &Config, store: Store, peers: Peers) -> Result<Containers, WorkerError> {

@@ -66,6 +66,7 @@ fn a_worker_runs_what_it_is_assigned_and_a_new_daemon_goes_on() {
             door: 2377,
             dial: plain_dial(),
             volumes: Worker::open_volumes(&directory.path().join("data")).unwrap(),
+            again: Arc::new(|| std::io::Error::other("not in a test")),
         };
         std::fs::create_dir_all(&config.data_root).unwrap();
         let store = Worker::open_store(&config.data_root).unwrap();

@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod context;
+pub mod drill;
 pub mod events;
 pub mod file;
 pub mod image;
@@ -102,6 +103,9 @@ pub enum Command {
     /// This node and what it holds.
     #[command(subcommand)]
     System(system::SystemCommand),
+    /// Make something fail on purpose, for a bounded time, and measure how the cluster takes it.
+    #[command(subcommand)]
+    Drill(drill::DrillCommand),
     /// A whole cluster on this machine, to learn, test and drill.
     Lab(crate::lab::LabArgs),
     /// Show a whole cluster at work on this machine, in under a minute.

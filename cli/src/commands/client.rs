@@ -10,6 +10,7 @@ use skep_proto::channel::{self, ConnectError, Nobody};
 use skep_proto::ids::RequestId;
 use skep_proto::wire::v1::containers_client::ContainersClient;
 use skep_proto::wire::v1::control_client::ControlClient;
+use skep_proto::wire::v1::drills_client::DrillsClient;
 use skep_proto::wire::v1::images_client::ImagesClient;
 use skep_proto::wire::v1::local_client::LocalClient;
 use skep_proto::wire::v1::streams_client::StreamsClient;
@@ -27,6 +28,8 @@ use crate::reach::{Reach, Said};
 const PATIENCE: Duration = Duration::from_secs(15);
 /// From one try to the next.
 const PAUSE: Duration = Duration::from_millis(50);
+/// What is said where a call is not known at all.
+const OLDER: &str = "whoever answers runs an older release, which does not know this; upgrade it, the managers first";
 
 /// Bytes of an answer at most: a list of 100,000 tasks takes 40 MB.
 const LARGEST_ANSWER: usize = 256 << 20;
@@ -78,6 +81,8 @@ pub struct Client {
     pub volumes: VolumesClient<Line>,
     /// The containers of this node.
     pub containers: ContainersClient<Line>,
+    /// Failures that are made on purpose.
+    pub drills: DrillsClient<Line>,
     /// Logs and terminals of the whole cluster.
     pub streams: StreamsClient<Line>,
 }
@@ -122,6 +127,7 @@ impl Client {
             images: ImagesClient::new(line(own)),
             volumes: VolumesClient::new(line(own)),
             containers: ContainersClient::new(line(own)),
+            drills: DrillsClient::new(line(shown)),
             streams: StreamsClient::new(line(shown)),
         }
     }
@@ -158,6 +164,9 @@ pub fn said(status: &Status) -> anyhow::Error {
 
 /// The sentence of a refusal: of each manager that was tried, where none answers.
 pub fn text_of(status: &Status) -> String {
+    if status.code() == Code::Unimplemented && status.message().is_empty() {
+        return OLDER.to_owned();
+    }
     let nobody = status.source().and_then(Nobody::below);
     nobody.map_or_else(|| status.message().to_owned(), |it| it.to_string())
 }

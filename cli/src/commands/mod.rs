@@ -5,6 +5,7 @@ pub mod container;
 pub mod context;
 pub mod docker;
 mod drain;
+pub mod drill;
 pub mod events;
 pub mod exec;
 pub mod file;
@@ -73,6 +74,7 @@ pub async fn run(command: Command, said: &Said) -> anyhow::Result<ExitCode> {
         Command::Volume(command) => volume::run(&client, command).await,
         Command::Image(command) => image::run(&client, command).await,
         Command::Login(args) => login::log_in(&client, args).await,
+        Command::Drill(command) => drill::run(&client, command).await,
         Command::Events(args) => events::run(&client, args).await,
         Command::System(command) => system::run(&client, command).await,
         // These need no daemon, or have been done.
@@ -93,6 +95,7 @@ fn tells_its_end(command: &Command) -> bool {
     matches!(
         command,
         Command::Rollout(_)
+            | Command::Drill(_)
             | Command::Service(ServiceCommand::Update(_) | ServiceCommand::Rollback(_))
     )
 }

@@ -4,6 +4,7 @@
 //! other nodes. Nothing is decided here: managers decide, workers obey.
 
 pub mod address;
+mod again;
 mod caller;
 pub mod config;
 mod copies;

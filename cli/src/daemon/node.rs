@@ -24,7 +24,7 @@ use super::config::Config;
 use super::membership::Membership;
 use super::serve::Door;
 use super::streams::Streams;
-use super::{address, founding, joining, serve};
+use super::{address, again, founding, joining, serve};
 
 mod gauges;
 mod images;
@@ -217,6 +217,7 @@ impl Node {
             dial,
             registries: self.registries.clone(),
             volumes: self.volumes.clone(),
+            again: Arc::new(again::again),
         }
     }
 

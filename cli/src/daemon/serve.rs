@@ -16,6 +16,7 @@ use futures_util::StreamExt;
 use skep_manager::control::Control;
 use skep_proto::channel::{self, Identity};
 use skep_proto::wire::v1::control_server::ControlServer;
+use skep_proto::wire::v1::drills_server::DrillsServer;
 use skep_proto::wire::v1::images_server::ImagesServer;
 use skep_proto::wire::v1::local_server::LocalServer;
 use skep_proto::wire::v1::tokens_server::TokensServer;
@@ -67,6 +68,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
         .add_service(VolumesServer::new(VolumesDoor::new(node.clone())))
         .add_service(UserDoor::<ControlServer<Control>>::new(&node, &host))
         .add_service(UserDoor::<TokensServer<Control>>::new(&node, &host))
+        .add_service(UserDoor::<DrillsServer<Control>>::new(&node, &host))
         .add_service(ContainersDoor(node.streams()))
         .add_service(RelayDoor(node.streams()));
     let users = Server::builder()

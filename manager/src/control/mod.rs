@@ -6,6 +6,8 @@
 
 mod door;
 mod drain;
+mod drills;
+mod drills_door;
 mod event_filter;
 mod events;
 mod files;

@@ -228,6 +228,10 @@ fn heard(message: v1::WorkerMessage) -> Result<Option<Said>, WireError> {
             it.sequence,
             Some(it.refused).filter(|text| !text.is_empty()),
         )),
+        Some(Message::Drill(it)) => Some(Said::Drill(
+            wire::id(&it.id, "drill.id")?,
+            wire::optional(it.undone, "drill.undone")?,
+        )),
         Some(Message::Report(it)) => {
             let report: Report = wire::message(it.report, "report")?;
             Some(Said::Report(it.number, report))
@@ -249,6 +253,9 @@ fn message(told: Told) -> v1::ManagerMessage {
         Told::Content(file, revision, content) => {
             Message::Content(wire::content_message(file, revision, &content))
         }
+        Told::Drill(fault) => Message::Drill(v1::DrillOrder {
+            fault: fault.as_ref().map(v1::DrillFault::from),
+        }),
         Told::Managers(known) => Message::Managers(managers(&known)),
         Told::Place(place) => Message::Place(v1::Place::from(place)),
         Told::Committed(number) => Message::ReportCommitted(v1::ReportCommitted { number }),

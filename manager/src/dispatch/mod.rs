@@ -5,6 +5,7 @@
 
 pub mod assign;
 mod door;
+mod drills;
 mod holders;
 mod images;
 pub mod reports;

@@ -10,13 +10,15 @@ use std::time::{Duration, Instant};
 
 use skep_proto::assignment::{Assignment, Report};
 use skep_proto::difference::{Difference, difference};
+use skep_proto::drill::{Fault, Undone};
 use skep_proto::file::{Content, FileId};
-use skep_proto::ids::{NodeId, TaskId};
+use skep_proto::ids::{DrillId, NodeId, TaskId};
 use skep_proto::node::{Node, NodeDescription, Place};
 use skep_proto::task::TaskStatus;
+use skep_proto::time::ClusterTime;
 use tokio::sync::mpsc;
 
-use super::{Dispatch, assign};
+use super::{Dispatch, assign, drills};
 use crate::leader::{RESTART_GRACE, Session};
 use crate::state::{Change, Entry, State};
 
@@ -35,6 +37,8 @@ pub enum Said {
     Report(u64, Report),
     /// It has stored the message of this number, or refuses it for a reason.
     Acknowledged(u64, Option<String>),
+    /// Of a drill: its fuse burns, or it is undone.
+    Drill(DrillId, Option<Undone>),
     /// Its daemon stops in order to start again.
     Stopping,
 }
@@ -49,6 +53,8 @@ pub enum Told {
     Content(FileId, u64, Content),
     /// All reports up to this number are committed.
     Committed(u64),
+    /// What the node is to suffer; nothing: no more.
+    Drill(Option<Fault>),
     /// Who the managers are, after that has changed.
     Managers(Managers),
     /// What the node is in the cluster.
@@ -97,11 +103,12 @@ pub async fn run(
         contents: BTreeSet::new(),
         managers: managers(&dispatch.ring.stale()),
         place: None,
+        drill: None,
     };
     let mut changes = dispatch.ring.watch();
     let reason = loop {
         let state = changes.borrow_and_update().state.clone();
-        if let Err(reason) = teller.tell(&state).await {
+        if let Err(reason) = teller.tell(&state, dispatch.ring.now()).await {
             break reason;
         }
         tokio::select! {
@@ -116,6 +123,10 @@ pub async fn run(
                 dispatch.live.heard(&session, Instant::now(), full);
                 match heard {
                     Said::Beat => {}
+                    Said::Drill(id, undone) => {
+                        if undone.is_none() { teller.drill = Some(id); }
+                        tokio::spawn(drills::heard(dispatch.clone(), session.node, id, undone));
+                    }
                     Said::Stopping => { stopping = true; break "its daemon stops" }
                     Said::Acknowledged(sequence, refused) => {
                         teller.acknowledged(sequence, refused.is_some());
@@ -248,11 +259,13 @@ struct Teller<'a> {
     managers: Managers,
     /// As the worker was told.
     place: Option<Place>,
+    /// The drill that it knows of.
+    drill: Option<DrillId>,
 }
 
 impl Teller<'_> {
     /// Sends what is new in the node's assignment, unless something is unacknowledged.
-    async fn tell(&mut self, state: &State) -> Result<(), &'static str> {
+    async fn tell(&mut self, state: &State, now: ClusterTime) -> Result<(), &'static str> {
         let node = state.node(self.session.node);
         let place = node.ok_or("the node was removed")?.place();
         if self.place != Some(place) {
@@ -266,6 +279,7 @@ impl Teller<'_> {
             let told = self.told.send(Told::Managers(managers)).await;
             told.map_err(|_| "the connection closed")?;
         }
+        self.tell_drill(state, now).await?;
         if self.sent.as_ref().is_some_and(|sent| !sent.acknowledged) {
             return Ok(());
         }
@@ -290,6 +304,18 @@ impl Teller<'_> {
             .send(message)
             .await
             .map_err(|_| "the connection closed")
+    }
+
+    /// Says what the node is to suffer, where it knows of something else.
+    async fn tell_drill(&mut self, state: &State, now: ClusterTime) -> Result<(), &'static str> {
+        let fault = drills::fault(state, self.session.node, now);
+        let id = fault.as_ref().map(|fault| fault.id);
+        if self.drill == id {
+            return Ok(());
+        }
+        self.drill = id;
+        let told = self.told.send(Told::Drill(fault)).await;
+        told.map_err(|_| "the connection closed")
     }
 
     /// Sends what is in the secrets and configs that `assignment` needs and the one before did not: the worker lets

@@ -55,6 +55,12 @@ pub const CALLS: &[(&str, May)] = &[
     // Who has a join token becomes a manager.
     ("/skep.v1.Control/JoinTokens", May::Admin),
     ("/skep.v1.Control/Events", May::Read),
+    // A drill stops containers and cuts nodes off.
+    ("/skep.v1.Drills/PlanDrill", May::Admin),
+    ("/skep.v1.Drills/BeginDrill", May::Admin),
+    ("/skep.v1.Drills/WatchDrill", May::Admin),
+    ("/skep.v1.Drills/EndDrill", May::Admin),
+    ("/skep.v1.Drills/ListDrills", May::Admin),
     ("/skep.v1.Tokens/CreateToken", May::Admin),
     ("/skep.v1.Tokens/ListTokens", May::Read),
     ("/skep.v1.Tokens/GetToken", May::Read),

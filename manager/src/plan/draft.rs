@@ -266,6 +266,7 @@ fn key_of(change: &Change) -> Option<Key> {
         Change::PutCluster(_)
         | Change::DeleteNode { .. }
         | Change::DeleteNetwork { .. }
+        | Change::PutDrill(_)
         | Change::PutFile { .. }
         | Change::DeleteFile { .. }
         | Change::PutToken(_)

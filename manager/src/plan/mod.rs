@@ -11,6 +11,7 @@ mod allocate;
 mod difference;
 mod draft;
 pub mod drain;
+pub mod drill;
 mod files;
 mod filter;
 mod ids;

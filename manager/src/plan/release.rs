@@ -131,7 +131,7 @@ fn lowest(draft: &Draft<'_>, network: NetworkId) -> u64 {
 }
 
 /// Nodes that are up and show something of the network: those with an endpoint, on ingress all.
-fn waited_for(state: &State, network: NetworkId) -> BTreeSet<NodeId> {
+pub(super) fn waited_for(state: &State, network: NetworkId) -> BTreeSet<NodeId> {
     if state
         .network(network)
         .is_some_and(|network| network.spec.ingress)

@@ -61,6 +61,7 @@ pub(super) fn write_answer(answer: &Answer) -> v1::Answer {
             Answer::Network(id) => Wire::Network(id.to_bytes()),
             Answer::Image(digest) => Wire::Image(digest.0.to_vec()),
             Answer::File(id) => Wire::File((*id).into()),
+            Answer::Drill(id) => Wire::Drill(id.to_bytes()),
         }),
     }
 }
@@ -78,6 +79,7 @@ pub(super) fn read_answer(from: Option<v1::Answer>) -> Result<Answer, WireError>
         Wire::Network(bytes) => Answer::Network(id(&bytes, "answer.network")?),
         Wire::Image(bytes) => Answer::Image(digest(&bytes, "answer.image")?),
         Wire::File(it) => Answer::File(whole(it, "answer.file")?),
+        Wire::Drill(bytes) => Answer::Drill(id(&bytes, "answer.drill")?),
     })
 }
 
@@ -150,6 +152,7 @@ fn write_change(change: &Change) -> Wire {
         }),
         Change::PutToken(stored) => Wire::PutToken(stored.as_ref().into()),
         Change::DeleteToken { token, version } => Wire::DeleteToken(versioned(*token, *version)),
+        Change::PutDrill(drill) => Wire::PutDrill(drill.as_ref().into()),
         Change::PutImage(image) => Wire::PutImage(image.as_ref().into()),
         Change::DeleteImage { name } => Wire::DeleteImage(name.clone()),
     }
@@ -186,11 +189,7 @@ fn read_change(from: v1::Change) -> Result<Change, WireError> {
             address: ipv4(&it.address, "gave_ingress.address")?,
         },
         Wire::PutService(service) => Change::PutService(Arc::new(whole(service, "put_service")?)),
-        Wire::Progressed(it) => Change::Progressed {
-            service: id(&it.service, "progressed.service")?,
-            version: it.version,
-            update: Arc::new(message(it.update, "progressed.update")?),
-        },
+        Wire::Progressed(it) => progressed(it)?,
         Wire::DeleteService(it) => Change::DeleteService {
             service: id::<ServiceId>(&it.id, "delete_service.id")?,
             version: it.version,
@@ -231,8 +230,17 @@ fn read_change(from: v1::Change) -> Result<Change, WireError> {
         Wire::DropContent(it) => drop_content(it)?,
         Wire::PutToken(stored) => Change::PutToken(Arc::new(whole(stored, "put_token")?)),
         Wire::DeleteToken(it) => delete_token(it)?,
+        Wire::PutDrill(it) => Change::PutDrill(Arc::new(whole(it, "put_drill")?)),
         Wire::PutImage(image) => Change::PutImage(Arc::new(whole(image, "put_image")?)),
         Wire::DeleteImage(name) => Change::DeleteImage { name },
+    })
+}
+
+fn progressed(from: v1::Progressed) -> Result<Change, WireError> {
+    Ok(Change::Progressed {
+        service: id(&from.service, "progressed.service")?,
+        version: from.version,
+        update: Arc::new(message(from.update, "progressed.update")?),
     })
 }
 

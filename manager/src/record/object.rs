@@ -63,6 +63,7 @@ fn write_kind(object: &Object) -> Wire {
             node: node.to_bytes(),
             times_ms: write_times(times),
         }),
+        Object::Drill(drill) => Wire::Drill(drill.as_ref().into()),
         Object::Event(event) => Wire::Event(event.as_ref().into()),
         Object::Mark(mark, index) => Wire::Mark(v1::Mark {
             index: *index,
@@ -129,6 +130,7 @@ pub(super) fn read(from: v1::Object) -> Result<Object, WireError> {
             id(&it.node, "failures.node")?,
             Arc::new(read_times(&it.times_ms)),
         ),
+        Wire::Drill(it) => Object::Drill(Arc::new(message(Some(it), "drill")?)),
         Wire::Event(it) => Object::Event(Arc::new(message(Some(it), "event")?)),
         Wire::Mark(it) => Object::Mark(read_place(it.place)?, it.index),
     })

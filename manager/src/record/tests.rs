@@ -6,9 +6,12 @@ use std::sync::Arc;
 use ipnet::Ipv4Net;
 use prost::Message;
 use skep_proto::cluster::{Authority, Cluster, ClusterSpec, JoinSecrets};
+use skep_proto::drill::{Drill, DrillKind};
 use skep_proto::event::{Action, Event, EventKind};
 use skep_proto::file::{Content, File, FileId, FileKind, FileRevision, FileSpec, Rotation};
-use skep_proto::ids::{ClusterId, NetworkId, NodeId, RequestId, ServiceId, TaskId, TokenId};
+use skep_proto::ids::{
+    ClusterId, DrillId, NetworkId, NodeId, RequestId, ServiceId, TaskId, TokenId,
+};
 use skep_proto::image::{Digest, Image};
 use skep_proto::network::{Network, NetworkSpec};
 use skep_proto::node::{
@@ -259,6 +262,33 @@ fn event() -> Arc<Event> {
     })
 }
 
+fn drill() -> Arc<Drill> {
+    let short = std::time::Duration::from_millis(7);
+    Arc::new(Drill {
+        id: DrillId::new(8),
+        version: 9,
+        kind: DrillKind::Link,
+        node: NODE,
+        task: Some(TASK),
+        fill: None,
+        target: "n1".into(),
+        by: "anna@host".into(),
+        begun: WallTime::from_unix_millis(1),
+        begun_at: time(2),
+        fuse: short,
+        lasts: short,
+        lease: short,
+        services: vec![SERVICE],
+        obeyed: None,
+        end: None,
+    })
+}
+
+fn delete_token(version: u64) -> Change {
+    let token = TokenId::new(8);
+    Change::DeleteToken { token, version }
+}
+
 fn every_change() -> Vec<Change> {
     let version = 8;
     vec![
@@ -321,10 +351,8 @@ fn every_change() -> Vec<Change> {
             revision: 2,
         },
         Change::PutToken(token()),
-        Change::DeleteToken {
-            token: TokenId::new(8),
-            version,
-        },
+        delete_token(version),
+        Change::PutDrill(drill()),
         Change::PutImage(image()),
         Change::DeleteImage {
             name: "web:1".into(),
@@ -383,6 +411,7 @@ fn every_object() -> Vec<Object> {
         Object::Mark(Mark::Service(SERVICE), 3),
         Object::Mark(Mark::Slot(SERVICE, Slot::Replica(1)), 4),
         Object::Mark(Mark::Network(NETWORK), 5),
+        Object::Drill(drill()),
         Object::Event(event()),
     ]
 }
@@ -397,6 +426,7 @@ fn every_change_and_answer_reads_back() {
         Answer::Network(NETWORK),
         Answer::Image(Digest([7; 32])),
         Answer::File(FILE),
+        Answer::Drill(DrillId::new(8)),
     ];
     for answer in answers {
         let entry = Entry {

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use skep_proto::cluster::Cluster;
+use skep_proto::drill::{Drill, DrillEnd};
 use skep_proto::ids::RaftId;
 use skep_proto::image::Image;
 use skep_proto::node::{ManagerStatus, Node, NodeSpec, Role};
@@ -50,6 +51,7 @@ impl Survivor {
         changes.extend(managers.map(|node| put(node, None)));
         let images = self.images.into_iter().map(Arc::new);
         changes.extend(images.map(Change::PutImage));
+        changes.extend(state.drills().filter_map(|it| called_off(it, wall)));
         Some(Entry {
             time: state.time(),
             wall,
@@ -58,6 +60,21 @@ impl Survivor {
             ..Entry::default()
         })
     }
+}
+
+/// A drill that went on then is not to be suffered now.
+fn called_off(drill: &Drill, wall: WallTime) -> Option<Change> {
+    let end = DrillEnd {
+        at: wall,
+        verdict: "stopped".to_owned(),
+        report: String::new(),
+    };
+    drill.end.is_none().then(|| {
+        Change::PutDrill(Arc::new(Drill {
+            end: Some(end),
+            ..drill.clone()
+        }))
+    })
 }
 
 fn put(node: &Node, manager: Option<ManagerStatus>) -> Change {

@@ -2,9 +2,11 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use skep_proto::cluster::{Authority, Cluster, ClusterSpec, JoinSecrets};
-use skep_proto::ids::{ClusterId, NodeId, RaftId};
+use skep_proto::drill::{Drill, DrillKind, FUSE};
+use skep_proto::ids::{ClusterId, DrillId, NodeId, RaftId};
 use skep_proto::node::{
     Availability, ManagerStatus, Node, NodeDescription, NodeSpec, NodeState, NodeStatus, Role,
 };
@@ -175,6 +177,46 @@ async fn a_new_node_goes_on_from_a_backup_as_the_only_manager() {
     );
     let again = restore(&directory, backup(), survivor(node(NEW, Role::Worker, 9))).await;
     assert!(again.is_err(), "nothing is written over");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_drill_of_then_is_called_off() {
+    let home = tempfile::tempdir().unwrap();
+    let directory = home.path().join("manager");
+    let mut state = backup().published.state;
+    let id = DrillId::new(7);
+    let drill = Drill {
+        id,
+        version: 0,
+        kind: DrillKind::Link,
+        node: WORKER,
+        task: None,
+        fill: None,
+        target: "worker".into(),
+        by: "anna@first".into(),
+        begun: WallTime::default(),
+        begun_at: ClusterTime::ZERO,
+        fuse: FUSE,
+        lasts: Duration::from_secs(15),
+        lease: Duration::from_secs(60),
+        services: Vec::new(),
+        obeyed: None,
+        end: None,
+    };
+    let begun = Entry {
+        changes: vec![Change::PutDrill(Arc::new(drill))],
+        ..Entry::default()
+    };
+    assert!(state.apply(41, &begun).dropped.is_empty());
+    assert!(state.drill_of(WORKER, state.time()).is_some());
+    let backup = Backup::new(Published { state, applied: 41 });
+    let new = survivor(node(NEW, Role::Worker, 9));
+    restore(&directory, backup, new).await.unwrap();
+    let restored: Published<State> = Consensus::salvage(Config::new(&directory)).await.unwrap();
+    let state = restored.state;
+    assert_eq!(state.drill_of(WORKER, state.time()), None);
+    let end = state.drill(id).unwrap().end.as_ref().unwrap();
+    assert_eq!(end.verdict, "stopped");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

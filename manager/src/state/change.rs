@@ -4,8 +4,11 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use skep_proto::cluster::Cluster;
+use skep_proto::drill::{Drill, DrillKind};
 use skep_proto::file::{Content, File, FileId};
-use skep_proto::ids::{ClusterId, NetworkId, NodeId, RequestId, ServiceId, TaskId, TokenId};
+use skep_proto::ids::{
+    ClusterId, DrillId, NetworkId, NodeId, RequestId, ServiceId, TaskId, TokenId,
+};
 use skep_proto::image::{Digest, Image};
 use skep_proto::network::Network;
 use skep_proto::node::{Node, NodeStatus};
@@ -142,6 +145,8 @@ pub enum Change {
         /// The version this was decided on.
         version: u64,
     },
+    /// A drill: begun, obeyed, or ended.
+    PutDrill(Arc<Drill>),
     /// An image name and what it stands for.
     PutImage(Arc<Image>),
     /// An image name is no longer known.
@@ -190,6 +195,8 @@ pub enum Answer {
     Image(Digest),
     /// This secret or config was made or changed.
     File(FileId),
+    /// This drill was begun or ended.
+    Drill(DrillId),
 }
 
 /// What became of an entry.
@@ -340,6 +347,28 @@ pub enum Misfit {
         object: String,
         /// What would change.
         what: &'static str,
+    },
+    /// There is a drill already.
+    #[error(
+        "another drill is not over: {kind} of {target}, begun by {by}; wait for its end; see: skep drill ls"
+    )]
+    Drilled {
+        /// Which kind.
+        kind: DrillKind,
+        /// Of what.
+        target: String,
+        /// Who began it.
+        by: String,
+    },
+    /// More than is kept.
+    #[error("{object} has {bytes} bytes; at most {most} are kept")]
+    TooLong {
+        /// What it is about.
+        object: String,
+        /// Its length.
+        bytes: usize,
+        /// The most.
+        most: usize,
     },
     /// The task has not got so far.
     #[error("task {task} is {state}: it holds on to what it has")]

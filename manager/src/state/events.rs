@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use imbl::OrdMap;
 use skep_proto::cluster::Cluster;
+use skep_proto::drill::Drill;
 use skep_proto::event::{Action, Event, EventKind};
 use skep_proto::file::{File, FileId};
-use skep_proto::ids::{NetworkId, NodeId, ServiceId, TaskId, TokenId};
+use skep_proto::ids::{DrillId, NetworkId, NodeId, ServiceId, TaskId, TokenId};
 use skep_proto::image::Image;
 use skep_proto::network::Network;
 use skep_proto::node::Node;
@@ -22,6 +23,7 @@ use skep_proto::token::StoredToken;
 
 use super::{Change, Entry, State};
 
+mod drill;
 mod file;
 mod node;
 mod service;
@@ -63,6 +65,7 @@ pub(super) enum Witness {
     Image(String, Option<Arc<Image>>),
     File(FileId, Option<Arc<File>>),
     Token(TokenId, Option<Arc<StoredToken>>),
+    Drill(DrillId, Option<Arc<Drill>>),
 }
 
 /// What is told of an object, before it has a place in the order.
@@ -129,6 +132,11 @@ impl State {
         self.journal.kept.range(after).map(|(_, event)| event)
     }
 
+    /// The event that happened last.
+    pub fn newest_event(&self) -> Option<&Arc<Event>> {
+        self.journal.kept.get_max().map(|(_, event)| event)
+    }
+
     /// Revision of the last event that is not kept any more; 0 before the first.
     pub fn events_gone(&self) -> u64 {
         self.meta.events_gone
@@ -162,6 +170,7 @@ impl State {
             Change::DeleteFile { file: id, .. } => file(id),
             Change::PutToken(it) => token(&it.token.id),
             Change::DeleteToken { token: id, .. } => token(id),
+            Change::PutDrill(it) => Witness::Drill(it.id, self.drills.get(&it.id).cloned()),
             Change::PutImage(it) => image(&it.name),
             Change::DeleteImage { name } => image(name),
             // What the others change is nothing that is told.
@@ -190,6 +199,9 @@ impl State {
             }
             Witness::Token(id, old) => {
                 token::notes(old.as_deref(), self.tokens.get(&id).map(|it| &**it))
+            }
+            Witness::Drill(id, old) => {
+                drill::notes(old.as_deref(), self.drills.get(&id).map(|it| &**it))
             }
             Witness::Image(name, old) => {
                 image(old.as_deref(), self.images.get(&name).map(|it| &**it))

@@ -8,6 +8,7 @@
 
 mod apply;
 mod change;
+mod drills;
 mod events;
 mod files;
 #[cfg(test)]
@@ -24,8 +25,9 @@ use std::sync::Arc;
 
 use imbl::{OrdMap, OrdSet};
 use skep_proto::cluster::Cluster;
+use skep_proto::drill::Drill;
 use skep_proto::file::{Content, File, FileId, FileKind};
-use skep_proto::ids::{NetworkId, NodeId, RequestId, ServiceId, TaskId, TokenId};
+use skep_proto::ids::{DrillId, NetworkId, NodeId, RequestId, ServiceId, TaskId, TokenId};
 use skep_proto::image::Image;
 use skep_proto::network::Network;
 use skep_proto::node::Node;
@@ -37,6 +39,7 @@ use skep_proto::time::ClusterTime;
 use skep_proto::token::StoredToken;
 
 pub use change::{Answer, Change, Dropped, Entry, Misfit, Outcome};
+pub use drills::DRILLS_KEPT;
 pub use events::{EVENTS_AGE, EVENTS_KEPT, EventPlace};
 pub use files::uses;
 pub use object::{Meta, Object};
@@ -65,6 +68,7 @@ pub struct State {
     /// Contents that are kept, by revision.
     contents: OrdMap<(FileId, u64), Content>,
     tokens: OrdMap<TokenId, Arc<StoredToken>>,
+    drills: OrdMap<DrillId, Arc<Drill>>,
     /// Addresses of nodes on the ingress network.
     gateways: OrdMap<NodeId, Ipv4Addr>,
     requests: OrdMap<RequestId, Answered>,

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use ipnet::Ipv4Net;
 use skep_proto::cluster::Cluster;
+use skep_proto::drill::Drill;
 use skep_proto::event::Event;
 use skep_proto::file::{Content, File, FileId};
 use skep_proto::ids::{NetworkId, NodeId, RequestId, ServiceId};
@@ -74,6 +75,8 @@ pub enum Object {
     Failures(ServiceId, NodeId, Arc<Vec<ClusterTime>>),
     /// What no plan has looked at yet.
     Mark(Mark, u64),
+    /// A drill.
+    Drill(Arc<Drill>),
     /// Something that happened.
     Event(Arc<Event>),
 }
@@ -129,6 +132,7 @@ impl State {
                     .iter()
                     .map(|(mark, index)| Object::Mark(*mark, *index)),
             )
+            .chain(self.drills.values().cloned().map(Object::Drill))
             .chain(self.events().cloned().map(Object::Event))
     }
 
@@ -171,6 +175,9 @@ impl State {
             }
             Object::Mark(mark, index) => {
                 self.marks.insert(mark, index);
+            }
+            Object::Drill(drill) => {
+                self.drills.insert(drill.id, drill);
             }
             Object::Event(event) => self.load_event(event),
         }

@@ -214,7 +214,7 @@ impl Space {
     fn edit(&mut self, edit: Edit) -> Result<(), KernelError> {
         let missing = |what: &str| KernelError::new(what.to_owned(), io::ErrorKind::NotFound);
         match edit {
-            Edit::AddTable(table) => {
+            Edit::AddTable(table) | Edit::HoldTable(table) => {
                 self.tables.insert(table);
             }
             Edit::DropTable(table) => {

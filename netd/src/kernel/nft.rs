@@ -13,7 +13,7 @@ use netlink_packet_netfilter::nftables::{
     ChainAttribute, ChainMessage, DataAttribute, DevHookNumber, Hook as WireHook, HookNumber,
     InetHookNumber, ListAttribute, NfTablesMessage, RuleAttribute, RuleMessage, SetAttribute,
     SetElementAttribute, SetElementList, SetElementMessage, SetFlags, SetMessage, TableAttribute,
-    TableMessage, Verdict, VerdictAttribute,
+    TableFlags, TableMessage, Verdict, VerdictAttribute,
 };
 use netlink_packet_netfilter::none::ControlMessage;
 use netlink_packet_netfilter::{NetfilterHeader, NetfilterMessage, NetfilterProtoFamily};
@@ -101,7 +101,7 @@ struct Refused {
 
 fn describe(edit: &Edit) -> String {
     match edit {
-        Edit::AddTable(table) => format!("add table {}", table.name),
+        Edit::AddTable(table) | Edit::HoldTable(table) => format!("add table {}", table.name),
         Edit::DropTable(table) => format!("drop table {}", table.name),
         Edit::AddChain { name, .. } => format!("add chain {name}"),
         Edit::AddMap { name, .. } => format!("add map {name}"),
@@ -173,6 +173,12 @@ fn message(edit: &Edit, set_id: u32) -> Message {
             NfTablesMessage::NewTable(table_of(table)),
             NLM_F_CREATE,
         ),
+        Edit::HoldTable(table) => {
+            let mut held = table_of(table);
+            held.attributes
+                .push(TableAttribute::Flags(TableFlags::Owner));
+            (table, NfTablesMessage::NewTable(held), NLM_F_CREATE)
+        }
         Edit::DropTable(table) => (table, NfTablesMessage::DeleteTable(table_of(table)), 0),
         Edit::AddChain { table, name, base } => (
             table,
@@ -220,6 +226,7 @@ fn message(edit: &Edit, set_id: u32) -> Message {
         Family::Ip => NetfilterProtoFamily::IPv4,
         Family::Bridge => NetfilterProtoFamily::Bridge,
         Family::Netdev => NetfilterProtoFamily::NetDev,
+        Family::Inet => NetfilterProtoFamily::Inet,
     };
     let header = NetfilterHeader::new(family, 0, 0);
     let mut message = Message::from(NetfilterMessage::new(header, inner));

@@ -44,17 +44,19 @@ pub(super) async fn open_route(ns: Arc<OwnedFd>) -> io::Result<rtnetlink::Handle
 
 /// Opens a netfilter socket inside a namespace. It never blocks: the kernel has answered when a send returns.
 pub(super) async fn open_netfilter(ns: Arc<OwnedFd>) -> io::Result<Socket> {
-    netns::inside(ns, || {
-        let mut socket = Socket::new(NETLINK_NETFILTER)?;
-        socket.bind_auto()?;
-        socket.connect(&SocketAddr::new(0, 0))?;
-        socket.set_non_blocking(true)?;
-        socket.set_cap_ack(true)?;
-        setsockopt(&socket, sockopt::SndBufForce, &NETFILTER_BUFFER)?;
-        setsockopt(&socket, sockopt::RcvBufForce, &NETFILTER_BUFFER)?;
-        Ok(socket)
-    })
-    .await
+    netns::inside(ns, netfilter).await
+}
+
+/// The same in the namespace of the calling thread.
+pub(super) fn netfilter() -> io::Result<Socket> {
+    let mut socket = Socket::new(NETLINK_NETFILTER)?;
+    socket.bind_auto()?;
+    socket.connect(&SocketAddr::new(0, 0))?;
+    socket.set_non_blocking(true)?;
+    socket.set_cap_ack(true)?;
+    setsockopt(&socket, sockopt::SndBufForce, &NETFILTER_BUFFER)?;
+    setsockopt(&socket, sockopt::RcvBufForce, &NETFILTER_BUFFER)?;
+    Ok(socket)
 }
 
 /// Asks for a change and waits for its acknowledgement.

@@ -2,6 +2,7 @@
 
 use super::{WireError, v1};
 use crate::constraint::Operator;
+use crate::drill::DrillKind;
 use crate::event::{Action, EventKind};
 use crate::file::FileKind;
 use crate::node::{Availability, NodeState, Role};
@@ -72,6 +73,16 @@ enumeration!(
 );
 enumeration!(Seccomp, Seccomp, Docker, Unconfined);
 enumeration!(FileKind, FileKind, Secret, Config);
+enumeration!(
+    DrillKind,
+    DrillKind,
+    Task,
+    RestartDaemon,
+    Node,
+    Link,
+    Leader,
+    Disk
+);
 enumeration!(EndpointMode, EndpointMode, Vip, Dnsrr);
 enumeration!(FailureAction, FailureAction, Pause, Continue, Rollback);
 enumeration!(UpdateOrder, UpdateOrder, StopFirst, StartFirst);
@@ -87,7 +98,7 @@ enumeration!(
 );
 enumeration!(
     EventKind, EventKind, Cluster, Node, Service, Task, Network, Image, Secret, Config, Volume,
-    Token
+    Token, Drill
 );
 enumeration!(
     EventAction,
@@ -108,5 +119,9 @@ enumeration!(
     Rejected,
     Orphaned,
     Tag,
-    Untag
+    Untag,
+    Start,
+    Accept,
+    Undo,
+    End
 );

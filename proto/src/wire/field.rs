@@ -8,7 +8,8 @@ use ipnet::Ipv4Net;
 
 use super::v1;
 use crate::ids::{
-    ClusterId, ConfigId, NetworkId, NodeId, RequestId, SecretId, ServiceId, TaskId, TokenId,
+    ClusterId, ConfigId, DrillId, NetworkId, NodeId, RequestId, SecretId, ServiceId, TaskId,
+    TokenId,
 };
 use crate::image::Digest;
 
@@ -68,7 +69,8 @@ macro_rules! wire_id {
 }
 
 wire_id!(
-    ClusterId, NodeId, ServiceId, TaskId, NetworkId, SecretId, ConfigId, TokenId, RequestId
+    ClusterId, NodeId, ServiceId, TaskId, NetworkId, SecretId, ConfigId, TokenId, DrillId,
+    RequestId
 );
 
 fn bytes<const N: usize>(bytes: &[u8], field: &str) -> Result<[u8; N], WireError> {

@@ -8,6 +8,7 @@ mod assignment;
 mod cluster;
 mod container;
 mod difference;
+mod drill;
 mod enumeration;
 mod event;
 mod field;

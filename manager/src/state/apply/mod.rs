@@ -3,6 +3,7 @@
 //! `apply` takes any entry, in any order, and never panics: what does not fit is dropped with a reason.
 //! Submodules check and write one kind of object each; indexes are kept by `index`.
 
+mod drill;
 mod file;
 mod network;
 mod node;
@@ -114,6 +115,7 @@ impl State {
             Change::DropContent { file, revision } => self.drop_content(*file, *revision),
             Change::PutToken(stored) => self.put_token(stored),
             Change::DeleteToken { token, version } => self.delete_token(*token, *version),
+            Change::PutDrill(drill) => self.put_drill(drill),
             Change::PutImage(image) => self.put_image(image),
             Change::DeleteImage { name } => self.delete_image(name),
         }
@@ -205,6 +207,7 @@ impl State {
             | Change::DeleteImage { .. }
             | Change::PutToken(_)
             | Change::DeleteToken { .. }
+            | Change::PutDrill(_)
             | Change::PutFile { .. }
             | Change::DeleteFile { .. }
             | Change::DropContent { .. } => None,
