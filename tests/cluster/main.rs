@@ -10,6 +10,7 @@ mod archive;
 mod bad_input;
 mod drills;
 mod events;
+mod examples;
 mod exec;
 mod full_disk;
 mod health;

@@ -12,6 +12,7 @@ pub mod builders;
 pub mod check;
 pub mod cluster;
 pub mod ended;
+pub mod examples;
 pub mod gate;
 pub mod images;
 pub mod in_process;

@@ -112,7 +112,11 @@ impl Layout {
         umoci(&["insert", "--image", &self.tag(tag), "--whiteout", place]);
     }
 
-    fn config(&self, tag: &str, options: &[&str]) {
+    /// Changes how the image of this tag is run: options of `umoci config`.
+    ///
+    /// # Panics
+    /// As all here.
+    pub fn config(&self, tag: &str, options: &[&str]) {
         let image = self.tag(tag);
         umoci(&[&["config", "--image", &image], options].concat());
     }
@@ -249,7 +253,11 @@ pub fn postgres() -> PathBuf {
     layout.archive("15", "postgres:15")
 }
 
-fn write(tree: &Path, path: &str, content: &str) {
+/// A file that anybody may run, below the root directory of a layer.
+///
+/// # Panics
+/// When it cannot be written.
+pub fn write(tree: &Path, path: &str, content: &str) {
     let path = tree.join(path);
     fs::create_dir_all(path.parent().expect("a directory")).expect("a directory");
     fs::write(&path, content).expect("a file");
