@@ -28,7 +28,6 @@ mod registry;
 mod registry_faults;
 mod revival;
 mod roles;
-mod rollouts;
 mod secrets;
 mod stacks;
 mod terminal;

@@ -166,29 +166,6 @@ pub fn nginx(versions: u32) -> Vec<PathBuf> {
     made.collect()
 }
 
-/// Archives of `r.example/web`: versions `1`, `2` and `3` of the same, and three that are wrong in their ways: `exits` does so
-/// at once, `sick` listens elsewhere, `wrong` has no program where it says. `/bin/busybox` is there for a check of health.
-///
-/// # Panics
-/// As all here.
-pub fn rollout() -> Vec<PathBuf> {
-    let layout = Layout::new(&["nginx", "nginx-common", "dash", "busybox-static"]);
-    let nginx = "/usr/sbin/nginx";
-    let made = [
-        ("1", "80", nginx),
-        ("2", "80", nginx),
-        ("3", "80", nginx),
-        ("exits", "no port", nginx),
-        ("sick", "81", nginx),
-        ("wrong", "80", "/usr/sbin/ngnix"),
-    ];
-    let made = made.map(|(tag, port, program)| {
-        page(&layout, tag, port, program);
-        layout.archive(tag, &format!("r.example/web:{tag}"))
-    });
-    made.into()
-}
-
 /// One page of nginx, `page TAG`.
 fn page(layout: &Layout, tag: &str, port: &str, program: &str) {
     layout.add(tag, |tree| {
